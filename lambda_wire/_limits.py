@@ -1,0 +1,44 @@
+"""Every size of the wire, in bytes, each with its source."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: A buffered event, response or error document. Source: the emulator's refusal text and AWS's managed-instances
+#: interop model ("6 MiB + 100 bytes"); AWS documents "6 MB". Beyond it: 413 RequestEntityTooLarge.
+MAX_PAYLOAD: Final = 6 * 1024 * 1024 + 100
+
+#: A streamed response. Source: AWS docs "Lambda quotas", 200 MB since 2025-07-31 with 1 MB = 1,024 KB.
+MAX_STREAM: Final = 200 * 1024 * 1024
+
+#: An HTTP message head. Source: Go net/http's DefaultMaxHeaderBytes, which the emulator keeps; beyond it: 431.
+MAX_HEAD: Final = 1024 * 1024
+
+#: One chunk-size line with its extensions. Source: Go net/http/internal, maxLineLength.
+MAX_CHUNK_LINE: Final = 4096
+
+#: The trailer section with its final empty line. Source: Go net/http looks for its end within one 4,096 byte buffer;
+#: observed with the emulator of aws-sam-cli 1.170.0 on 2026-11-21: 4,096 bytes are accepted, more close the
+#: connection without an answer and the invocation is lost.
+MAX_TRAILERS: Final = 4096
+
+#: JSON metadata before the eight NUL bytes, delimiter included. Source: AWS docs "API Gateway response transfer mode".
+MAX_PRELUDE: Final = 16 * 1024
+
+#: An error document that is posted to /error. Source: managed instances refuse more than 1 MiB with 413 (observed);
+#: AWS's .NET runtime cuts its documents at 256 KiB, and so do we.
+MAX_ERROR_DOCUMENT: Final = 256 * 1024
+
+#: The X-Ray error cause header. Source: the service compacts causes above 65,536 bytes (error_cause_compactor.go).
+MAX_XRAY_CAUSE: Final = 64 * 1024
+
+#: Any one field value that we take from an exception, such as its type name. Ours: nothing on the wire limits it.
+MAX_ERROR_TYPE: Final = 256
+
+#: An event as a runtime accepts it. Ours: bounds memory, far above what any service sends (managed instances of the
+#: emulator pass events above 6 MiB on uncut).
+MAX_EVENT: Final = 64 * 1024 * 1024
+
+#: How much of a refused request's body is read on so that its connection can be kept. Source: Go net/http's
+#: maxPostHandlerReadBytes.
+MAX_UNREAD: Final = 256 * 1024

@@ -1,0 +1,29 @@
+"""The fault that accuses nobody: these bytes, or this value, cannot be said on this wire."""
+
+from __future__ import annotations
+
+__all__ = ["Malformed", "quote"]
+
+_QUOTED = 64
+
+
+def quote(value: object) -> str:
+    """Return ``repr(value)`` cut to 64 characters: what a message may quote of a peer."""
+    text = repr(value[:_QUOTED] if isinstance(value, (str, bytes, bytearray)) else value)
+    return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
+
+
+class Malformed(ValueError):
+    """A value or a byte string that cannot be said on this wire.
+
+    Codecs and constructors raise it; it says nothing of whose fault it is.
+
+    Attributes:
+        reason: What was expected and what came.
+        at: Offset in bytes from the start of the message or document, where one is known.
+    """
+
+    def __init__(self, reason: str, *, at: int | None = None) -> None:
+        super().__init__(reason if at is None else f"{reason} (at byte {at})")
+        self.reason = reason
+        self.at = at
