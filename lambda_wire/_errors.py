@@ -1,0 +1,71 @@
+"""Whose fault it is, once that is known. ``Malformed`` accuses nobody; these do."""
+
+from __future__ import annotations
+
+from lambda_wire._events import Accepted, Refused
+
+__all__ = [
+    "Busy",
+    "ConnectionLost",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "RequestRefused",
+    "StreamInterrupted",
+]
+
+
+class ProtocolError(Exception):
+    """Someone broke the protocol: see the two kinds."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We may not say this now. Nothing was sent and nothing changed: say something else."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer said something that it may not. It is for ever: every later ``next_event()`` raises it again.
+
+    Attributes:
+        reply: What a well-mannered service sends before it closes; ``None`` when nothing can be said.
+    """
+
+    def __init__(self, reason: str, *, reply: Refused | None = None) -> None:
+        super().__init__(reason)
+        self.reply = reply
+
+
+class ConnectionLost(Exception):
+    """The transport failed or ended, outside anything that the protocol says.
+
+    The fate of what was being sent is unknown, unless the message says that nothing was sent.
+    """
+
+
+class Busy(Exception):
+    """Two callers used one connection at the same time; the second was turned away and nothing was sent."""
+
+
+class RequestRefused(Exception):
+    """A driver's way to interrupt: the service refused a request that cannot be gone on from.
+
+    Attributes:
+        refusal: What the service said.
+    """
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(f"the service refused: {refusal!r}")
+        self.refusal = refusal
+
+
+class StreamInterrupted(Exception):
+    """The service answered, or went away, before the streamed response was complete. Nothing more can be written.
+
+    Attributes:
+        answer: What the service said; ``None`` when it closed the connection without a word.
+    """
+
+    def __init__(self, answer: Accepted | Refused | None) -> None:
+        said = "closed the connection" if answer is None else f"answered {answer!r}"
+        super().__init__(f"the service {said} before the streamed response was complete")
+        self.answer = answer
