@@ -1,0 +1,195 @@
+"""The law in motion: the state that all connections of one execution environment share.
+
+A connection is one TCP connection; an environment may use several and outlives each. Both ends keep one of these
+objects per environment and consult the same tables through it, so neither is stricter with the other than with itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from lambda_wire import _names as names
+from lambda_wire._events import (
+    BufferedResponse,
+    ErrorReported,
+    InitErrorReported,
+    Invocation,
+    NextAsked,
+    PingAsked,
+    Refused,
+    ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+)
+from lambda_wire._state import ATTEMPTS, LIFECYCLE, Attempt, State
+
+__all__ = ["NOT_FOUND", "Lifecycle", "ManagedLifecycle", "StandardLifecycle"]
+
+#: What the service calls the state that a refused request would have led to.
+_TARGETS: Final[dict[type, State]] = {
+    NextAsked: State.READY,
+    BufferedResponse: State.INVOCATION_RESPONSE,
+    ResponseStarted: State.INVOCATION_RESPONSE,
+    ErrorReported: State.INVOCATION_ERROR_RESPONSE,
+    InitErrorReported: State.INIT_ERROR,
+    RestoreAsked: State.READY,
+    RestoreErrorReported: State.RESTORE_ERROR,
+}
+_ANSWERS_AN_INVOCATION: Final = (BufferedResponse, ResponseStarted, ErrorReported)
+
+_OF_SNAP_START: Final = (RestoreAsked, RestoreErrorReported)
+
+NOT_FOUND: Final = Refused(status=404, error_message="404 page not found")
+_UNKNOWN_ID: Final = Refused(status=400, error_type=names.INVALID_REQUEST_ID, error_message="Invalid request ID")
+_TOO_LATE: Final = Refused(status=410, error_type=names.INVOKE_TIMEOUT, error_message="Invoke timeout")
+
+
+def _not_allowed(state: State, ask: type, reason: str) -> Refused:
+    change = f"State transition from {state.value} to {_TARGETS[ask].value}"
+    return Refused(
+        status=403,
+        error_type=names.INVALID_STATE_TRANSITION,
+        error_message=f"{change} failed for runtime. Error: {reason}",
+    )
+
+
+class Lifecycle(Protocol):
+    """What a connection asks of its environment."""
+
+    def judge(self, ask: type, request_id: str, invocation_id: str) -> Refused | None:
+        """Return what the service answers to an ``ask`` that is not allowed now; ``None`` when it is."""
+
+    def asked(self, ask: type, request_id: str) -> None:
+        """Take note of an allowed ``ask``."""
+
+    def answered(self, ask: type, request_id: str, answer: type) -> None:
+        """Take note of how an allowed ``ask`` was answered, or that its connection closed.
+
+        Polls and pings hold nothing.
+        """
+
+    def may_invoke(self) -> bool:
+        """Say whether a poll may be answered with an invocation now."""
+        ...
+
+    def invoked(self, invocation: Invocation) -> None:
+        """Take note of the invocation that answered a poll."""
+
+
+class StandardLifecycle:
+    """One environment in standard mode: one invocation at a time, every request in order.
+
+    Attributes:
+        state: Where the environment is in ``LIFECYCLE``.
+        request_id: The invocation that may be answered; empty before the first and after the next poll.
+
+    Args:
+        snap_start: Whether the environment was made to be snapshotted. If not, the restore endpoints are 404.
+    """
+
+    def __init__(self, *, snap_start: bool = False) -> None:
+        self._snap_start = snap_start
+        self.state = State.STARTED
+        self.request_id = ""
+
+    def judge(self, ask: type, request_id: str, invocation_id: str) -> Refused | None:  # noqa: ARG002
+        """Return what the service answers to an ``ask`` that is not allowed now.
+
+        The id is checked before the state, so a wrong id is 400 and never 403. ``invocation_id`` is not checked in
+        this mode (observed).
+        """
+        if ask is PingAsked:
+            return None
+        if ask in _OF_SNAP_START and not self._snap_start:
+            return NOT_FOUND
+        if ask in _ANSWERS_AN_INVOCATION and request_id != self.request_id:
+            return _UNKNOWN_ID
+        if ask not in LIFECYCLE[self.state]:
+            return _not_allowed(self.state, ask, "State transition is not allowed")
+        return None
+
+    def asked(self, ask: type, request_id: str) -> None:  # noqa: ARG002
+        """Take note of an allowed ``ask``."""
+        if ask is PingAsked:
+            return
+        if ask is NextAsked and self.state is State.RESPONSE_SENT:
+            self.request_id = ""
+        self.state = LIFECYCLE[self.state][ask]
+
+    def answered(self, ask: type, request_id: str, answer: type) -> None:  # noqa: ARG002
+        """Take note of how an allowed ``ask`` was answered, or that its connection closed.
+
+        Polls and pings hold nothing.
+        """
+        if ask is not NextAsked and ask is not PingAsked:
+            self.state = LIFECYCLE[self.state][answer]
+
+    def may_invoke(self) -> bool:
+        """Say whether a poll may be answered with an invocation now."""
+        return Invocation in LIFECYCLE[self.state]
+
+    def invoked(self, invocation: Invocation) -> None:
+        """Take note of the invocation that answered a poll."""
+        self.state = LIFECYCLE[self.state][Invocation]
+        self.request_id = invocation.request_id
+
+
+class ManagedLifecycle:
+    """One environment in managed-instances mode: any number of invocations, each with an order of its own.
+
+    Attributes:
+        attempts: Every invocation handed out and not yet forgotten, by request id.
+    """
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, Attempt] = {}
+        self._invocation_ids: dict[str, str] = {}
+        self._init_error = False
+
+    def judge(self, ask: type, request_id: str, invocation_id: str) -> Refused | None:
+        """Return what the service answers to an ``ask`` that is not allowed now.
+
+        Polls are always allowed. Illegal answers are 400; one that echoes another attempt's invocation id is 410. An
+        answer after the deadline is 410 once, and 400 after that: the id is then forgotten.
+        """
+        if ask in _OF_SNAP_START:
+            return NOT_FOUND
+        if ask is InitErrorReported and self._init_error:
+            return _not_allowed(State.INIT_ERROR, ask, "state transition is not allowed")
+        if ask not in _ANSWERS_AN_INVOCATION:
+            return None
+        attempt = self.attempts.get(request_id)
+        if attempt is Attempt.EXPIRED:
+            del self.attempts[request_id], self._invocation_ids[request_id]
+            return _TOO_LATE
+        if attempt is None or ask not in ATTEMPTS[attempt]:
+            return _UNKNOWN_ID
+        expected = self._invocation_ids[request_id]
+        if invocation_id and expected and invocation_id != expected:
+            return _TOO_LATE
+        return None
+
+    def asked(self, ask: type, request_id: str) -> None:
+        """Take note of an allowed ``ask``."""
+        if ask is InitErrorReported:
+            self._init_error = True
+        elif ask in _ANSWERS_AN_INVOCATION:
+            self.attempts[request_id] = ATTEMPTS[self.attempts[request_id]][ask]
+
+    def answered(self, ask: type, request_id: str, answer: type) -> None:
+        """Take note of how an allowed ``ask`` was answered, or that its connection closed; then forget the id."""
+        if ask in _ANSWERS_AN_INVOCATION and ATTEMPTS[self.attempts[request_id]][answer] is Attempt.ANSWERED:
+            del self.attempts[request_id], self._invocation_ids[request_id]
+
+    def may_invoke(self) -> bool:
+        """Say whether a poll may be answered with an invocation now: always, in this mode."""
+        return True
+
+    def invoked(self, invocation: Invocation) -> None:
+        """Take note of the invocation that answered a poll."""
+        self.attempts[invocation.request_id] = Attempt.RUNNING
+        self._invocation_ids[invocation.request_id] = invocation.invocation_id
+
+    def expire(self, request_id: str) -> None:
+        """Let the deadline of an invocation pass."""
+        self.attempts[request_id] = Attempt.EXPIRED

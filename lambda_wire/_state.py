@@ -1,0 +1,198 @@
+"""The law: every transition of every role, as data. Code looks up; it never decides.
+
+Three tables, none of which knows which end is asking:
+
+* ``LIFECYCLE``: one execution environment in standard (single-concurrency) mode.
+* ``ATTEMPTS``: one invocation in managed-instances (multi-concurrency) mode, where the environment itself has no order.
+* ``TURNS``: one HTTP/1.1 connection, on which requests and answers alternate.
+
+A response or an error holds the environment from its first byte until the service has answered it. A poll or a ping
+does not hold it, so how they end is no row of ``LIFECYCLE``. State values are the service's own names: they appear in
+its 403 documents.
+
+Source: the emulator of aws-sam-cli 1.170.0, its state machine internal/lambda/core/states.go, and recorded behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeAlias, TypeVar
+
+from lambda_wire._events import (
+    Accepted,
+    BufferedResponse,
+    ConnectionClosed,
+    Continue,
+    ContinueAsked,
+    ErrorReported,
+    InitErrorReported,
+    Invocation,
+    NextAsked,
+    PingAsked,
+    Pong,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+    RestoreReady,
+    Violation,
+)
+
+__all__ = ["ATTEMPTS", "LIFECYCLE", "TURNS", "Attempt", "State", "Table", "Turn"]
+
+_S = TypeVar("_S")
+Table: TypeAlias = Mapping[_S, Mapping[type, _S]]
+
+
+class State(Enum):
+    """What an execution environment is doing; values are the service's names."""
+
+    STARTED = "Started"
+    INIT_ERROR = "InitError"
+    READY = "Ready"
+    RUNNING = "Running"
+    INVOCATION_RESPONSE = "InvocationResponse"
+    INVOCATION_ERROR_RESPONSE = "InvocationErrorResponse"
+    RESPONSE_SENT = "RuntimeResponseSentState"
+    RESTORE_READY = "RestoreReady"
+    RESTORING = "Restoring"
+    RESTORE_ERROR = "RuntimeRestoreErrorState"
+
+
+LIFECYCLE: Final[Table[State]] = {
+    State.STARTED: {
+        NextAsked: State.READY,
+        InitErrorReported: State.INIT_ERROR,
+        RestoreAsked: State.RESTORE_READY,
+    },
+    State.INIT_ERROR: {
+        Accepted: State.INIT_ERROR,
+        Refused: State.INIT_ERROR,
+        ConnectionClosed: State.INIT_ERROR,
+    },
+    State.READY: {
+        NextAsked: State.READY,
+        Invocation: State.RUNNING,
+    },
+    State.RUNNING: {
+        NextAsked: State.RUNNING,  # the service sends the same event again
+        Invocation: State.RUNNING,
+        BufferedResponse: State.INVOCATION_RESPONSE,
+        ResponseStarted: State.INVOCATION_RESPONSE,
+        ErrorReported: State.INVOCATION_ERROR_RESPONSE,
+    },
+    State.INVOCATION_RESPONSE: {
+        Accepted: State.RESPONSE_SENT,
+        Refused: State.RESPONSE_SENT,
+        ConnectionClosed: State.RESPONSE_SENT,  # its fate is unknown: it is never posted twice
+    },
+    State.INVOCATION_ERROR_RESPONSE: {
+        Accepted: State.RESPONSE_SENT,
+        Refused: State.RESPONSE_SENT,
+        ConnectionClosed: State.RESPONSE_SENT,
+    },
+    State.RESPONSE_SENT: {
+        NextAsked: State.READY,
+    },
+    State.RESTORE_READY: {
+        RestoreReady: State.RESTORING,
+        Refused: State.STARTED,  # a service without SnapStart answers 404: go on as if never asked
+        ConnectionClosed: State.STARTED,
+    },
+    State.RESTORING: {
+        NextAsked: State.READY,
+        InitErrorReported: State.RESTORE_ERROR,
+        RestoreErrorReported: State.RESTORE_ERROR,
+    },
+    State.RESTORE_ERROR: {
+        Accepted: State.RESTORE_ERROR,
+        Refused: State.RESTORE_ERROR,
+        ConnectionClosed: State.RESTORE_ERROR,
+    },
+}
+
+
+class Attempt(Enum):
+    """What happened to one invocation in managed-instances mode."""
+
+    RUNNING = "RUNNING"
+    ANSWERING = "ANSWERING"
+    ANSWERED = "ANSWERED"
+    EXPIRED = "EXPIRED"
+
+
+ATTEMPTS: Final[Table[Attempt]] = {
+    Attempt.RUNNING: {
+        BufferedResponse: Attempt.ANSWERING,
+        ResponseStarted: Attempt.ANSWERING,
+        ErrorReported: Attempt.ANSWERING,
+    },
+    Attempt.ANSWERING: {
+        Accepted: Attempt.ANSWERED,
+        Refused: Attempt.ANSWERED,
+        ConnectionClosed: Attempt.ANSWERED,
+    },
+    Attempt.ANSWERED: {},
+    Attempt.EXPIRED: {},
+}
+
+
+class Turn(Enum):
+    """Whose turn it is on one connection."""
+
+    IDLE = "IDLE"
+    SENDING = "SENDING"
+    """A streamed request is under way."""
+    AWAITING = "AWAITING"
+    """The request is complete; its answer is due."""
+    CUT = "CUT"
+    """The answer came before the request was complete: this connection cannot carry another (RFC 9112, 9.6)."""
+    CLOSED = "CLOSED"
+
+
+TURNS: Final[Table[Turn]] = {
+    Turn.IDLE: {
+        NextAsked: Turn.AWAITING,
+        BufferedResponse: Turn.AWAITING,
+        ResponseStarted: Turn.SENDING,
+        ErrorReported: Turn.AWAITING,
+        InitErrorReported: Turn.AWAITING,
+        RestoreAsked: Turn.AWAITING,
+        RestoreErrorReported: Turn.AWAITING,
+        PingAsked: Turn.AWAITING,
+        Violation: Turn.AWAITING,
+        ContinueAsked: Turn.IDLE,
+        Continue: Turn.IDLE,
+        Refused: Turn.CUT,
+        ConnectionClosed: Turn.CLOSED,
+    },
+    Turn.SENDING: {
+        ResponseChunk: Turn.SENDING,
+        ResponseFinished: Turn.AWAITING,
+        ResponseFailed: Turn.AWAITING,
+        Violation: Turn.AWAITING,
+        ContinueAsked: Turn.SENDING,
+        Continue: Turn.SENDING,
+        Accepted: Turn.CUT,
+        Refused: Turn.CUT,
+        ConnectionClosed: Turn.CLOSED,
+    },
+    Turn.AWAITING: {
+        Invocation: Turn.IDLE,
+        Accepted: Turn.IDLE,
+        Refused: Turn.IDLE,
+        RestoreReady: Turn.IDLE,
+        Pong: Turn.IDLE,
+        ConnectionClosed: Turn.CLOSED,
+    },
+    Turn.CUT: {
+        ConnectionClosed: Turn.CLOSED,
+    },
+    Turn.CLOSED: {
+        ConnectionClosed: Turn.CLOSED,
+    },
+}
