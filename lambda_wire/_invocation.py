@@ -1,0 +1,80 @@
+"""Invocation headers, both ways: the fields of a ``GET /next`` answer <-> ``Invocation``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lambda_wire import _names as names
+from lambda_wire._events import Invocation
+from lambda_wire._malformed import Malformed
+from lambda_wire._types import Headers
+
+__all__ = ["decode_invocation", "encode_invocation"]
+
+_TEXT_FIELDS: Final = {
+    names.CLIENT_CONTEXT.lower(): "client_context",
+    names.COGNITO_IDENTITY.lower(): "cognito_identity",
+    names.AWS_REQUEST_ID.lower(): "request_id",
+    names.AWS_TENANT_ID.lower(): "tenant_id",
+    names.CONTENT_TYPE.lower(): "content_type",
+    names.INVOCATION_ID.lower(): "invocation_id",
+    names.INVOKED_FUNCTION_ARN.lower(): "invoked_function_arn",
+    names.TRACE_ID.lower(): "trace_id",
+}
+#: Fields of the HTTP message, not of the invocation.
+_OF_THE_MESSAGE: Final = {"connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding"}
+_DEADLINE: Final = names.DEADLINE_MS.lower()
+_LONGEST_DEADLINE: Final = 19
+
+
+def encode_invocation(invocation: Invocation) -> Headers:
+    """Return the header fields of ``invocation`` in the service's order (alphabetical); empty ones are left out."""
+    deadline = "" if invocation.deadline_ms is None else str(invocation.deadline_ms)
+    fields = (
+        (names.CONTENT_TYPE, invocation.content_type),
+        (names.AWS_REQUEST_ID, invocation.request_id),
+        (names.AWS_TENANT_ID, invocation.tenant_id),
+        (names.CLIENT_CONTEXT, invocation.client_context),
+        (names.COGNITO_IDENTITY, invocation.cognito_identity),
+        (names.DEADLINE_MS, deadline),
+        (names.INVOCATION_ID, invocation.invocation_id),
+        (names.INVOKED_FUNCTION_ARN, invocation.invoked_function_arn),
+        (names.TRACE_ID, invocation.trace_id),
+        *invocation.headers,
+    )
+    return tuple((name, value) for name, value in fields if value)
+
+
+def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
+    """Return the invocation that a 200 answer to ``GET /next`` carries.
+
+    The first of repeated fields wins, as in the service's own reader. A missing content type is kept as missing; a
+    deadline that is not a number is ``None``: such an invocation can still be served.
+
+    Args:
+        headers: Names in lower case.
+        payload: The event, as received.
+
+    Raises:
+        Malformed: There is no request id: the invocation could be neither answered nor reported.
+    """
+    text: dict[str, str] = {}
+    deadline_ms: int | None = None
+    others: list[tuple[str, str]] = []
+    for name, value in headers:
+        known = _TEXT_FIELDS.get(name)
+        if known is not None:
+            text.setdefault(known, value)
+        elif name == _DEADLINE:
+            deadline_ms = _decode_deadline(value) if deadline_ms is None else deadline_ms
+        elif name not in _OF_THE_MESSAGE:
+            others.append((name, value))
+    if not text.get("request_id"):
+        raise Malformed(f"an invocation needs the header {names.AWS_REQUEST_ID}: without it there is no way to answer")
+    text.setdefault("content_type", "")
+    return Invocation(payload=payload, deadline_ms=deadline_ms, headers=tuple(others), **text)
+
+
+def _decode_deadline(value: str) -> int | None:
+    """Return a deadline in Unix milliseconds; ``None`` for text that is no such number."""
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= _LONGEST_DEADLINE else None
