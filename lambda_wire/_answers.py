@@ -1,0 +1,103 @@
+"""What the service answers, as the status, the header fields and the body of a response, both ways.
+
+Documents are the emulator's, byte for byte: key order, Go's escaping of ``<``, ``>`` and ``&``, one LF at the end.
+Two things are not: there is no ``Date``, because the core has no clock (RFC 9110, 6.6.1), and every body is counted,
+where Go's server begins to chunk at 2,049 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final, TypeAlias
+
+from lambda_wire import _names as names
+from lambda_wire._error_payload import decode_error
+from lambda_wire._events import Accepted, Answer, Continue, Invocation, Pong, Refused, RestoreReady
+from lambda_wire._http11 import ResponseHead, encode_response_head, field_value
+from lambda_wire._invocation import decode_invocation, encode_invocation
+from lambda_wire._malformed import Malformed
+from lambda_wire._routes import route_of
+from lambda_wire._types import BytesLike, Headers
+
+__all__ = ["FinalAnswer", "decode_answer", "encode_answer"]
+
+FinalAnswer: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong
+
+_OK: Final = b'{"status":"OK"}\n'
+_GO_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def encode_answer(event: Answer, *, close: bool = False, has_body: bool = True) -> list[BytesLike]:
+    """Return the response that says ``event``: its head, then its body where there is one.
+
+    Args:
+        event: What to say.
+        close: Whether the connection is closed after it.
+        has_body: ``False`` in answer to HEAD.
+    """
+    if isinstance(event, Continue):
+        return [encode_response_head(100)]
+    status, fields, body = _parts(event)
+    length: Headers = ((names.CONTENT_LENGTH, str(len(body))),) if has_body else ()
+    closing: Headers = ((names.CONNECTION, "close"),) if close else ()
+    head = encode_response_head(status, (*fields, *length, *closing))
+    return [head, body] if body and has_body else [head]
+
+
+def _parts(event: FinalAnswer) -> tuple[int, Headers, bytes]:
+    match event:
+        case Invocation():
+            return 200, encode_invocation(event), event.payload
+        case Accepted():
+            return 202, ((names.CONTENT_TYPE, names.JSON),), _OK
+        case Refused():
+            return _refusal_parts(event)
+        case RestoreReady():
+            return 200, (), b""
+        case Pong():
+            return 200, ((names.CONTENT_TYPE, "text/plain"),), b"pong"
+
+
+def _refusal_parts(event: Refused) -> tuple[int, Headers, bytes]:
+    if event.error_type:
+        document = {"errorMessage": event.error_message, "errorType": event.error_type}
+        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES)
+        return event.status, ((names.CONTENT_TYPE, names.JSON),), text.encode("utf-8", "replace") + b"\n"
+    if event.status == 404:
+        fields = ((names.CONTENT_TYPE, names.PLAIN_TEXT), (names.X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        return 404, fields, event.error_message.encode("utf-8", "replace") + b"\n"
+    if event.error_message:
+        return event.status, ((names.CONTENT_TYPE, names.PLAIN_TEXT),), event.error_message.encode("utf-8", "replace")
+    return event.status, ((names.ALLOW, event.allow),) if event.allow else (), b""
+
+
+def decode_answer(ask: type, head: ResponseHead, body: bytes) -> FinalAnswer:
+    """Return what a complete response to ``ask`` says.
+
+    A 2xx to a report is an acceptance whatever its number: AWS's own clients take 200 and 204 beside 202.
+
+    Raises:
+        Malformed: This status does not answer ``ask``, or an invocation cannot be answered (no request id).
+    """
+    if 400 <= head.status <= 599:
+        return _decode_refusal(head, body)
+    answers = route_of(ask).answers
+    if Accepted in answers and 200 <= head.status <= 299:
+        return Accepted()
+    if head.status != 200:
+        raise Malformed(f"expected status 200 or a refusal after {ask.__name__}, got {head.status}")
+    if Invocation in answers:
+        return decode_invocation(head.headers, body)
+    return RestoreReady() if RestoreReady in answers else Pong()
+
+
+def _decode_refusal(head: ResponseHead, body: bytes) -> Refused:
+    allow = field_value(head.headers, names.ALLOW.lower())
+    try:
+        document = decode_error(body)
+    except Malformed:
+        text = body.decode("utf-8", "replace").removesuffix("\n")
+        return Refused(status=head.status, error_message=text, allow=allow)
+    return Refused(
+        status=head.status, error_type=document.error_type, error_message=document.error_message, allow=allow
+    )

@@ -1,0 +1,107 @@
+"""What a runtime asks and reports, as the header fields and the payload of a request, both ways."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lambda_wire import _names as names
+from lambda_wire._events import (
+    Ask,
+    BufferedResponse,
+    ErrorReported,
+    InitErrorReported,
+    NextAsked,
+    PingAsked,
+    ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+)
+from lambda_wire._http11 import field_value
+from lambda_wire._types import Headers
+
+__all__ = ["decode_ask", "decode_start", "encode_ask"]
+
+_CONTENT_TYPE = names.CONTENT_TYPE.lower()
+_ERROR_TYPE = names.FUNCTION_ERROR_TYPE.lower()
+_INVOCATION_ID = names.INVOCATION_ID.lower()
+_MODE = names.FUNCTION_RESPONSE_MODE.lower()
+_XRAY_CAUSE = names.FUNCTION_XRAY_ERROR_CAUSE.lower()
+
+
+def encode_ask(event: Ask) -> tuple[Headers, bytes]:
+    """Return the fields of the request that says ``event``, and the payload that goes with its head.
+
+    Empty fields are left out, so an invocation id is echoed exactly when there is one. Both error trailers are
+    declared before they are needed: the service drops undeclared ones silently (observed).
+    """
+    match event:
+        case ResponseStarted():
+            return _present(
+                (names.CONTENT_TYPE, event.content_type),
+                (names.FUNCTION_RESPONSE_MODE, names.STREAMING if event.response_mode == "streaming" else ""),
+                (names.INVOCATION_ID, event.invocation_id),
+                (names.TRANSFER_ENCODING, "chunked"),
+                (names.TRAILER, f"{names.FUNCTION_ERROR_TYPE}, {names.FUNCTION_ERROR_BODY}"),
+            ), b""
+        case BufferedResponse() | ErrorReported() | InitErrorReported() | RestoreErrorReported():
+            fields = _present(
+                (names.CONTENT_TYPE, event.content_type),
+                (names.FUNCTION_ERROR_TYPE, getattr(event, "error_type", "")),
+                (names.FUNCTION_XRAY_ERROR_CAUSE, getattr(event, "xray_cause", "")),
+                (names.INVOCATION_ID, getattr(event, "invocation_id", "")),
+            )
+            return (*fields, (names.CONTENT_LENGTH, str(len(event.payload)))), event.payload
+        case _:
+            return (), b""
+
+
+def _present(*fields: tuple[str, str]) -> Headers:
+    return tuple(field for field in fields if field[1])
+
+
+def decode_start(request_id: str, headers: Headers) -> ResponseStarted:
+    """Return the start of a response whose body follows; the mode has been checked."""
+    mode: Literal["streaming", "buffered"] = "streaming" if field_value(headers, _MODE) else "buffered"
+    return ResponseStarted(
+        request_id=request_id,
+        content_type=field_value(headers, _CONTENT_TYPE),
+        invocation_id=field_value(headers, _INVOCATION_ID),
+        response_mode=mode,
+    )
+
+
+def decode_ask(ask: type, request_id: str, headers: Headers, payload: bytes) -> Ask:
+    """Return the complete request of type ``ask``. The first of repeated fields wins, as in the service's own reader.
+
+    Raises:
+        Malformed: A field cannot be a field value; h11 lets some pass.
+    """
+    content_type, error_type = field_value(headers, _CONTENT_TYPE), field_value(headers, _ERROR_TYPE)
+    if ask is NextAsked:
+        return NextAsked()
+    if ask is BufferedResponse:
+        return BufferedResponse(
+            request_id=request_id,
+            payload=payload,
+            content_type=content_type,
+            invocation_id=field_value(headers, _INVOCATION_ID),
+        )
+    if ask is ErrorReported:
+        return ErrorReported(
+            request_id=request_id,
+            error_type=error_type,
+            payload=payload,
+            xray_cause=field_value(headers, _XRAY_CAUSE),
+            content_type=content_type,
+            invocation_id=field_value(headers, _INVOCATION_ID),
+        )
+    if ask is InitErrorReported:
+        return InitErrorReported(
+            error_type=error_type,
+            payload=payload,
+            xray_cause=field_value(headers, _XRAY_CAUSE),
+            content_type=content_type,
+        )
+    if ask is RestoreErrorReported:
+        return RestoreErrorReported(error_type=error_type, payload=payload, content_type=content_type)
+    return RestoreAsked() if ask is RestoreAsked else PingAsked()

@@ -1,0 +1,264 @@
+"""The service's end of the Runtime API, on one connection.
+
+``next_event`` says what the runtime asks and reports; ``send`` answers it. What the law refuses comes as a
+``Violation`` with the reply that the real service gives; what is not even HTTP is raised, with a reply where one can
+still be given. A refused request is read to its end, within bounds, before the refusal is given: Go's server does so,
+and a runtime that only reads after it wrote can then read it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from lambda_wire import _limits as limits
+from lambda_wire import _names as names
+from lambda_wire._answers import encode_answer
+from lambda_wire._asks import decode_ask, decode_start
+from lambda_wire._error_payload import decode_trailers
+from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
+from lambda_wire._events import (
+    Answer,
+    Ask,
+    BufferedResponse,
+    ConnectionClosed,
+    Continue,
+    ContinueAsked,
+    Invocation,
+    PingAsked,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    Violation,
+)
+from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead, field_value, reason_phrase
+from lambda_wire._lifecycle import Lifecycle, StandardLifecycle
+from lambda_wire._malformed import Malformed
+from lambda_wire._routes import match, route_of
+from lambda_wire._signals import PAUSED, Role, Signal
+from lambda_wire._state import TURNS, Turn
+from lambda_wire._types import BytesLike, Headers
+
+__all__ = ["ServiceConnection", "ServiceEvent"]
+
+ServiceEvent: TypeAlias = Ask | ContinueAsked | ConnectionClosed | Violation
+
+_TRUNCATED: Final = Refused(
+    status=400, error_type=names.TRUNCATED_HTTP_REQUEST, error_message="HTTP request detected as truncated"
+)
+_INVALID_MODE: Final = Refused(
+    status=400, error_type=names.INVALID_FUNCTION_RESPONSE_MODE, error_message="Invalid function response mode"
+)
+_MODE: Final = names.FUNCTION_RESPONSE_MODE.lower()
+_ENCODING: Final = names.TRANSFER_ENCODING.lower()
+
+
+class ServiceConnection:
+    """The service's end of one TCP connection from a runtime.
+
+    Args:
+        lifecycle: The environment's state, shared by its connections; a new one in standard mode when not given.
+        max_payload: Largest buffered response or error document in bytes.
+        max_stream: Largest streamed response in bytes.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle | None = None,
+        *,
+        max_payload: int = limits.MAX_PAYLOAD,
+        max_stream: int = limits.MAX_STREAM,
+    ) -> None:
+        self._lifecycle: Lifecycle = StandardLifecycle() if lifecycle is None else lifecycle
+        self._max_payload = max_payload
+        self._max_stream = max_stream
+        self._reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        self._turn = Turn.IDLE
+        self._fault: RemoteProtocolError | None = None
+        self._events: list[ServiceEvent] = []
+        self._begin(RequestHead(method="GET", target="/", headers=(), keep_alive=True))
+
+    def _begin(self, head: RequestHead) -> None:
+        """Forget the request before ``head``."""
+        self._head = head
+        self._ask: type = PingAsked
+        self._request_id = ""
+        self._holds = False
+        """Whether this request moved the environment, so that its answer moves it on."""
+        self._refusal: Refused | None = None
+        self._body: list[bytes] = []
+        self._limit = self._max_payload
+        self._size = 0
+
+    @property
+    def turn(self) -> Turn:
+        """Whose turn it is."""
+        return self._turn
+
+    @property
+    def must_close(self) -> bool:
+        """Whether to close the connection once everything that ``send`` returned is written."""
+        return self._turn in (Turn.CUT, Turn.CLOSED)
+
+    # -- in
+
+    def receive_data(self, data: BytesLike) -> None:
+        """Take bytes from the runtime; ``b""`` says that it will send no more."""
+        self._reader.receive_data(data)
+
+    def next_event(self) -> ServiceEvent | Signal:
+        """Return what the runtime said next, or a signal: ``PAUSED`` while an answer is due before more is read.
+
+        Raises:
+            RemoteProtocolError: It said what it may not. Every later call raises it again; its ``reply``, if there is
+                one, may be sent once.
+        """
+        if self._fault is not None:
+            raise RemoteProtocolError(str(self._fault), reply=self._fault.reply)
+        if self._turn is Turn.CUT or (self._turn is Turn.AWAITING and self._reader.in_message):
+            return PAUSED
+        try:
+            event = self._next_event()
+        except Malformed as fault:
+            self._fault = RemoteProtocolError(f"the runtime sent what it may not: {fault}", reply=self._reply_to(fault))
+            self._let_go()
+            raise self._fault from fault
+        if not isinstance(event, Signal):
+            self._turn = TURNS[self._turn][type(event)]
+        return event
+
+    def _next_event(self) -> ServiceEvent | Signal:
+        while not self._events:
+            part = self._reader.next_event()
+            match part:
+                case Signal():
+                    return part
+                case RequestHead():
+                    self._take_head(part)
+                case bytes():
+                    self._take_body(part)
+                case MessageEnd():
+                    self._events.append(self._end(part.trailers))
+                case ConnectionClosed():
+                    self._let_go()
+                    return part
+                case _:
+                    raise AssertionError(f"a server's reader gave {part!r}")
+        return self._events.pop(0)
+
+    def _take_head(self, head: RequestHead) -> None:
+        self._begin(head)
+        found = match(head.method, head.target)
+        if isinstance(found, Refused):
+            self._refusal = found
+        else:
+            self._ask, self._request_id = found.route.asks[0], found.request_id
+            self._admit()
+        if head.expects_continue:
+            self._events.append(ContinueAsked())
+
+    def _admit(self) -> None:
+        """Hold the request against the law, in the service's order: id, state, mode; the body comes later."""
+        headers = self._head.headers
+        mode = field_value(headers, _MODE)
+        if self._ask is BufferedResponse and (mode or field_value(headers, _ENCODING)):
+            self._ask = ResponseStarted
+        invocation_id = field_value(headers, names.INVOCATION_ID.lower())
+        self._refusal = self._lifecycle.judge(self._ask, self._request_id, invocation_id)
+        if self._refusal is not None:
+            return
+        self._lifecycle.asked(self._ask, self._request_id)
+        if self._ask is ResponseStarted and mode not in (names.STREAMING, ""):
+            self._refusal = _INVALID_MODE  # and the environment is held for ever: it answers no poll (observed)
+            return
+        self._holds = True
+        if self._ask is ResponseStarted:
+            self._limit = self._max_stream if mode else self._max_payload
+            self._events.append(decode_start(self._request_id, headers))
+
+    def _take_body(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= self._limit and self._refusal is None:
+            if self._ask is ResponseStarted:
+                self._events.append(ResponseChunk(data=piece))
+            else:
+                self._body.append(piece)
+            return
+        if self._refusal is None:
+            self._refusal = Refused(
+                status=413,
+                error_type=names.REQUEST_ENTITY_TOO_LARGE,
+                error_message=f"Exceeded maximum allowed payload size ({self._limit} bytes).",
+            )
+            self._body, self._size = [], len(piece) - limits.MAX_PAYLOAD  # the emulator reads such a body whole
+        if self._size > limits.MAX_UNREAD:
+            self._events.append(Violation(reply=self._refusal))
+
+    def _end(self, trailers: Headers) -> ServiceEvent:
+        if self._refusal is not None:
+            return Violation(reply=self._refusal)
+        headers = self._head.headers
+        if self._ask is not ResponseStarted:
+            payload, self._body = b"".join(self._body), []
+            return decode_ask(self._ask, self._request_id, headers, payload)
+        failure = decode_trailers(_declared(headers, trailers))
+        return ResponseFinished() if failure is None else ResponseFailed(error_type=failure[0], error_body=failure[1])
+
+    def _reply_to(self, fault: Malformed) -> Refused:
+        if self._reader.in_body:
+            return _TRUNCATED
+        status = fault.status_hint if isinstance(fault, MalformedMessage) else 400
+        return Refused(status=status, error_message=f"{status} {reason_phrase(status)}: {fault}")
+
+    # -- out
+
+    def send(self, answer: Answer) -> bytes:
+        """Return the bytes that say ``answer``.
+
+        Raises:
+            LocalProtocolError: It may not be said now, or does not answer what was asked. Nothing changed.
+        """
+        return b"".join(self.send_buffers(answer))
+
+    def send_buffers(self, answer: Answer) -> list[BytesLike]:
+        """Return what ``send`` returns, as buffers to be written in order: a payload is not copied.
+
+        Raises:
+            LocalProtocolError: It may not be said now, or does not answer what was asked. Nothing changed.
+        """
+        kind = type(answer)
+        turn = TURNS[self._turn].get(kind)
+        if turn is None:
+            raise LocalProtocolError(f"{kind.__name__} may not be sent while the connection is {self._turn.value}")
+        if isinstance(answer, Continue):
+            return encode_answer(answer)
+        if self._turn is not Turn.IDLE and kind not in route_of(self._ask).answers:
+            raise LocalProtocolError(f"{kind.__name__} does not answer {self._ask.__name__}")
+        if self._refusal is not None and kind is not Refused:
+            raise LocalProtocolError(f"expected the refusal {self._refusal!r} to be sent, got {kind.__name__}")
+        if kind is Invocation and not self._lifecycle.may_invoke():
+            raise LocalProtocolError("an invocation may not be sent while the environment holds another")
+        if self._reader.in_message or not self._head.keep_alive:
+            turn = Turn.CUT
+        buffers = encode_answer(answer, close=turn is Turn.CUT, has_body=self._head.method != "HEAD")
+        self._turn = turn
+        if isinstance(answer, Invocation):
+            self._lifecycle.invoked(answer)
+        elif self._holds:
+            self._lifecycle.answered(self._ask, self._request_id, kind)
+            self._holds = False
+        self._reader.start_next()
+        return buffers
+
+    def _let_go(self) -> None:
+        """The connection is over: what it held of the environment is over too."""
+        if self._holds:
+            self._lifecycle.answered(self._ask, self._request_id, ConnectionClosed)
+            self._holds = False
+
+
+def _declared(headers: Headers, trailers: Headers) -> Headers:
+    """Return the trailers that the head declared: the service never sees the others (observed)."""
+    named = {name.strip().lower() for held, value in headers if held == "trailer" for name in value.split(",")}
+    return tuple((name, value) for name, value in trailers if name in named)
