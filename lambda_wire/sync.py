@@ -1,0 +1,305 @@
+"""The blocking driver: a runtime on one thread, over one TCP connection at a time.
+
+with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
+    while True:
+        invocation = runtime.next_invocation()
+        runtime.respond(invocation, b'"hello"')
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from lambda_wire import _names as names
+from lambda_wire import exchanges
+from lambda_wire._errors import Busy, ConnectionLost
+from lambda_wire._events import Accepted, Invocation, Refused
+from lambda_wire._malformed import Malformed, quote
+from lambda_wire._runtime import USER_AGENT
+from lambda_wire._types import BytesLike
+from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
+
+__all__ = ["ResponseStream", "Runtime", "connect"]
+
+_T = TypeVar("_T")
+_CONNECT_TIMEOUT_S: Final = 5.0
+_DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
+    """Return a runtime that talks to the Runtime API at ``address``. Nothing is sent before it is used.
+
+    Args:
+        address: ``host:port``, as ``AWS_LAMBDA_RUNTIME_API`` has it.
+        user_agent: What the ``User-Agent`` field says.
+
+    Raises:
+        Malformed: ``address`` is not ``host:port``.
+    """
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise Malformed(f"expected the Runtime API's address as host:port, got {quote(address)}")
+    return Runtime(host.strip("[]"), int(port), user_agent=user_agent)
+
+
+class Runtime:
+    """A runtime's conversations, blocking. One caller at a time: a second one is turned away with ``Busy``."""
+
+    def __init__(self, host: str, port: int, *, user_agent: str = USER_AGENT) -> None:
+        self._wire = _Wire(host, port)
+        shown = f"[{host}]" if ":" in host else host
+        self._session = exchanges.RuntimeSession(host=f"{shown}:{port}", user_agent=user_agent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. An open poll is given up."""
+        self._wire.hang_up()
+
+    def next_invocation(self, *, timeout: float | None = None) -> Invocation:
+        """Wait for the next invocation.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever, as AWS demands of runtimes. A poll that timed out stays open and
+                is resumed by the next call.
+
+        Raises:
+            TimeoutError: No invocation came in time.
+            RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
+            ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
+            RemoteProtocolError: The service said what it may not.
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(exchanges.next_invocation(self._session), timeout)
+
+    def respond(
+        self, invocation: Invocation, payload: BytesLike, *, content_type: str = names.JSON
+    ) -> Accepted | Refused:
+        """Answer ``invocation`` with a whole response.
+
+        Raises:
+            ConnectionLost: The service cannot be reached, or closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: ``invocation`` is not the one to be answered now.
+            Malformed: ``content_type`` is no header value.
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(exchanges.respond(self._session, invocation, payload, content_type=content_type))
+
+    def report_error(
+        self, invocation: Invocation, *, error_type: str, payload: bytes, xray_cause: str = ""
+    ) -> Accepted | Refused:
+        """Report that ``invocation`` failed before its response began.
+
+        Raises:
+            ConnectionLost: The service cannot be reached, or closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: ``invocation`` is not the one to be answered now.
+            Malformed: ``error_type`` or ``xray_cause`` is no header value.
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(
+            exchanges.report_error(
+                self._session, invocation, error_type=error_type, payload=payload, xray_cause=xray_cause
+            )
+        )
+
+    def report_init_error(self, *, error_type: str, payload: bytes, xray_cause: str = "") -> Accepted | Refused:
+        """Report that the runtime could not start.
+
+        Raises:
+            ConnectionLost: The service cannot be reached, or closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The runtime has polled already.
+            Malformed: ``error_type`` or ``xray_cause`` is no header value.
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(
+            exchanges.report_init_error(self._session, error_type=error_type, payload=payload, xray_cause=xray_cause)
+        )
+
+    def stream(
+        self, invocation: Invocation, *chunks: BytesLike, content_type: str = names.OCTET_STREAM
+    ) -> ResponseStream:
+        """Begin to answer ``invocation`` with a stream.
+
+        Args:
+            invocation: What is answered.
+            chunks: Data that leaves together with the head, each piece as a chunk of its own.
+            content_type: Of the response.
+
+        Raises:
+            StreamInterrupted: The service has answered already, or went away.
+            ConnectionLost: The service cannot be reached. Nothing was sent.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: ``invocation`` is not the one to be answered now.
+            Malformed: ``content_type`` is no header value.
+            Busy: Another caller uses this runtime.
+        """
+        self._wire.run(exchanges.start_response(self._session, invocation, chunks, content_type=content_type))
+        return ResponseStream(self._wire, self._session)
+
+
+class ResponseStream:
+    """A streamed response that has begun. End it with ``finish`` or ``fail``."""
+
+    def __init__(self, wire: _Wire, session: exchanges.RuntimeSession) -> None:
+        self._wire = wire
+        self._session = session
+
+    def write(self, *chunks: BytesLike) -> None:
+        """Send data at once, each piece as a chunk of its own. Empty pieces are left out.
+
+        Raises:
+            StreamInterrupted: The service has answered already, or went away: stop producing.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The stream has ended.
+            Busy: Another caller uses this runtime.
+        """
+        self._wire.run(exchanges.write_chunks(self._session, chunks))
+
+    def finish(self) -> Accepted | Refused:
+        """Complete the response.
+
+        Raises:
+            ConnectionLost: The service closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The stream has ended.
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(exchanges.finish_response(self._session))
+
+    def fail(self, *, error_type: str, error_body: bytes) -> Accepted | Refused:
+        """End the response early, with the two error trailers.
+
+        Raises:
+            ConnectionLost: The service closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The stream has ended.
+            Malformed: The document does not fit the trailers (``MAX_TRAILER_DOCUMENT``).
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(exchanges.fail_response(self._session, error_type=error_type, error_body=error_body))
+
+
+class _Wire:
+    """One socket at a time, and the loop that answers wants with it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._socket: socket.socket | None = None
+        self._selector = selectors.DefaultSelector()
+        self._in_use = threading.Lock()
+
+    def run(self, exchange: Exchange[_T], timeout: float | None = None) -> _T:
+        if not self._in_use.acquire(blocking=False):
+            exchange.close()
+            raise Busy("another caller is using this runtime: wait for it, or use a runtime of your own")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            want = next(exchange)
+            while True:
+                try:
+                    answer = self._do(want, deadline)
+                except BaseException as fault:  # noqa: BLE001  # the conversation decides what a fault means
+                    want = exchange.throw(fault)
+                else:
+                    want = exchange.send(answer)
+        except StopIteration as done:
+            result: _T = done.value
+            return result
+        finally:
+            self._in_use.release()
+
+    def _do(self, want: Want, deadline: float | None) -> bytes:
+        match want:
+            case Read():
+                return self._read(want.max_bytes, deadline)
+            case Write():
+                return self._write(list(want.buffers), listening=want.listening)
+            case Dial():
+                self._dial()
+            case Hangup():
+                self.hang_up()
+        return b""
+
+    def _dial(self) -> None:
+        host, port = self._address
+        try:
+            made = socket.create_connection(self._address, timeout=_CONNECT_TIMEOUT_S)
+        except OSError as fault:
+            raise ConnectionLost(f"nothing was sent: no Runtime API at {host}:{port} ({fault})") from fault
+        made.settimeout(None)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(made, selectors.EVENT_READ)
+        self._socket = made
+
+    def hang_up(self) -> None:
+        if self._socket is not None:
+            self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            raise ConnectionLost("nothing was sent: the connection was closed on this side")
+        return self._socket
+
+    def _read(self, max_bytes: int, deadline: float | None) -> bytes:
+        if self._socket is None:
+            return b""
+        if deadline is not None and not self._selector.select(max(0.0, deadline - time.monotonic())):
+            raise TimeoutError("no invocation came in time; the poll stays open")
+        try:
+            return self._socket.recv(max_bytes)
+        except ConnectionError:
+            return b""
+
+    def _write(self, buffers: list[BytesLike], *, listening: bool) -> bytes:
+        wire = self._connected()
+        try:
+            if listening and self._selector.select(0):
+                return self._hear(wire)
+            while buffers:
+                try:
+                    sent = wire.sendmsg(buffers, [], _DONT_WAIT if listening else 0)
+                except BlockingIOError:
+                    if self._speaks_before_writable(wire):
+                        return self._hear(wire)
+                    continue
+                buffers = _left_over(buffers, sent)
+        except OSError as fault:
+            raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
+        return b""
+
+    def _speaks_before_writable(self, wire: socket.socket) -> bool:
+        self._selector.modify(wire, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        try:
+            return any(events & selectors.EVENT_READ for _, events in self._selector.select())
+        finally:
+            self._selector.modify(wire, selectors.EVENT_READ)
+
+    def _hear(self, wire: socket.socket) -> bytes:
+        heard = wire.recv(65_536)
+        if not heard:
+            raise ConnectionLost("the service has closed the connection")
+        return heard
+
+
+def _left_over(buffers: list[BytesLike], sent: int) -> list[BytesLike]:
+    """Return what of ``buffers`` is not among the first ``sent`` bytes."""
+    for i, buffer in enumerate(buffers):
+        size = len(buffer)
+        if sent < size:
+            return [memoryview(buffer)[sent:], *buffers[i + 1 :]]
+        sent -= size
+    return []
