@@ -1,0 +1,1 @@
+"""One fuzz target per mouth, and what drives them."""
