@@ -57,9 +57,8 @@ class Buffer:
             return self._cut(end)
         self._searched = len(self._data)
         if self._searched >= limit:
-            raise Malformed(
-                f"expected {separators[0]!r} within {limit} bytes, got {quote(self._data)}", at=self.taken + limit
-            )
+            reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self._data[:limit])}"
+            raise Malformed(reason, at=self.taken + limit)
         return None
 
     def take_line(self, *, limit: int) -> bytes | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
-from typing import Final
+from typing import Final, assert_never
 
 from lambda_wire._buffer import Buffer
 from lambda_wire._limits import MAX_CHUNK_LINE, MAX_TRAILERS
@@ -35,8 +35,7 @@ MAX_PIECE: Final = 65_536
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 _MAX_HEX_DIGITS: Final = 16  # Go: "http chunk length too large" beyond, leading zeros included
 _MAX_EXCESS: Final = 16 * 1024  # Go: "chunked encoding contains too much non-data" beyond
-_MIN_SWEEP: Final = 4 * 1024  # how much of the buffer a sweep looks at: four times what the last one could take
-_MAX_SWEEP: Final = 64 * 1024
+_SWEEP: Final = 16 * 1024  # how much of the buffer one sweep looks at: many small chunks, and yet a cheap copy
 _SWEEP_DIGITS: Final = 4  # no chunk that can be whole within a sweep needs more
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -128,7 +127,6 @@ class ChunkDecoder:
         "_max_line",
         "_max_trailers",
         "_ready",
-        "_sweep",
         "trailers",
     )
 
@@ -147,7 +145,6 @@ class ChunkDecoder:
         self._expected = _Expected.SIZE
         self._left = 0
         self._excess = 0
-        self._sweep = _MIN_SWEEP
         self._ready: deque[bytes] = deque()
         self.trailers: Headers = ()
         """The trailers, names in lower case, once ``finished``. Those that speak of framing are left out."""
@@ -184,14 +181,15 @@ class ChunkDecoder:
             case _Expected.TRAILERS:
                 return self._read_trailers()
             case _Expected.NOTHING:
-                pass
-        return False
+                return False
+            case _ as never:
+                assert_never(never)
 
     def _read_run(self) -> bool:
         """Read the whole plain chunks at the front of the buffer; leave everything else."""
         if self._excess:
             return False
-        window = self._buffer.peek(self._sweep)
+        window = self._buffer.peek(_SWEEP)
         at, head, size = 0, b"\r\n", 0
         while True:
             if not window.startswith(head, at):
@@ -206,7 +204,6 @@ class ChunkDecoder:
             self._ready.append(window[start:end])
             at = end + len(CHUNK_END)
         self._buffer.take_up_to(at)
-        self._sweep = min(max(_MIN_SWEEP, 4 * at), _MAX_SWEEP)
         return at > 0
 
     def _read_size(self) -> bool:

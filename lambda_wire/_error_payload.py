@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Final, TypeAlias, TypeVar
 
 from lambda_wire import _names as names
@@ -230,36 +231,32 @@ def encode_xray_cause(
     """
     _require_room(max_bytes)
 
-    def cause(text_room: int, count: int) -> str:
+    def cause(count: int, cut: Callable[[str], str]) -> str:
         return _json(
             {
-                "working_directory": _cut(working_directory, text_room),
-                "exceptions": [_xray_exception(exception, text_room, count) for exception in exceptions[:count]],
-                "paths": [_cut(path, text_room) for path in paths[:count]],
+                "working_directory": cut(working_directory),
+                "exceptions": [_xray_exception(exception, count, cut) for exception in exceptions[:count]],
+                "paths": [cut(path) for path in paths[:count]],
             }
         )
 
     most = max(len(exceptions), len(paths), *(len(exception.stack) for exception in exceptions), 0)
-    whole = cause(max_bytes, most)
+    whole = cause(most, str)
     if len(whole) <= max_bytes:
         return whole
-    text_room = max_bytes // 16  # the six texts of one exception with one frame, and one path, fit many times over
-    return cause(text_room, _largest(most, lambda count: len(cause(text_room, count)) <= max_bytes))
+    # One sixteenth for a text: the six of one exception with one frame, and one path, fit with space to spare.
+    cut = cache(partial(_cut, room=max_bytes // 16))
+    return cause(_largest(most, lambda count: len(cause(count, cut)) <= max_bytes), cut)
 
 
-def _xray_exception(exception: XrayException, text_room: int, count: int) -> dict[str, object]:
-    def frame(path: str, line: int, label: str) -> dict[str, object]:
-        return {"path": _cut(path, text_room), "line": line, "label": _cut(label, text_room)}
-
+def _xray_exception(exception: XrayException, count: int, cut: Callable[[str], str]) -> dict[str, object]:
     head, lost, tail = _without_middle(exception.stack, count)
-    mark = [frame("...", 0, f"({lost} frames cut)")] if lost else []
+    mark = [XrayFrame(path="...", line=0, label=f"({lost} frames cut)")] if lost else []
     return {
-        "message": _cut(exception.message, text_room),
-        "type": _cut(exception.type, text_room),
+        "message": cut(exception.message),
+        "type": cut(exception.type),
         "stack": [
-            *(frame(place.path, place.line, place.label) for place in head),
-            *mark,
-            *(frame(place.path, place.line, place.label) for place in tail),
+            {"path": cut(frame.path), "line": frame.line, "label": cut(frame.label)} for frame in (*head, *mark, *tail)
         ],
     }
 
@@ -299,11 +296,12 @@ def _cut_stack(stack: Sequence[str], room: int) -> Sequence[str]:
     """Return ``stack``, or as much of its two ends as leaves space for a mark."""
     if _size(stack) <= room:
         return stack
+    cut = cache(partial(_cut, room=room // 4))
 
     def ends(count: int) -> list[str]:
         head, lost, tail = _without_middle(stack, count)
         mark = [f"... ({lost} entries cut)"] if lost else []
-        return [*(_cut(entry, room // 4) for entry in head), *mark, *(_cut(entry, room // 4) for entry in tail)]
+        return [*map(cut, head), *mark, *map(cut, tail)]
 
     most = min(len(stack), room // len('"",'))
     return ends(_largest(most, lambda count: _size(ends(count)) <= room))

@@ -95,6 +95,8 @@ class ResponseStarted:
     response_mode: Literal["streaming", "buffered"] = "streaming"
 
     def __post_init__(self) -> None:
+        if self.response_mode not in ("streaming", "buffered"):
+            raise Malformed(f"response_mode must be 'streaming' or 'buffered', got {quote(self.response_mode)}")
         _require_request_id(self.request_id)
         _require_field_value(self.content_type, "content_type")
         _require_field_value(self.invocation_id, "invocation_id")

@@ -1,0 +1,316 @@
+"""Chunk framing: what is written comes back, in the same pieces; what is read is what Go's net/http would read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fuzz.fuzz_chunked import Verdict, one_input, verdict
+from lambda_wire._buffer import Buffer
+from lambda_wire._chunked import CHUNK_END, MAX_PIECE, ChunkDecoder, chunk_head, encode_chunk, encode_end
+from lambda_wire._limits import MAX_CHUNK_LINE, MAX_TRAILERS
+from lambda_wire._malformed import Malformed
+from lambda_wire._types import Headers
+from lambda_wire.testing import deliveries
+
+TOKENS = st.text("!#$%&'*+-.^_`|~0123456789abcxyzABCXYZ", min_size=1, max_size=12)
+VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map(lambda text: text.strip(" \t"))
+TRAILERS = st.lists(st.tuples(TOKENS, VALUES), max_size=4).map(tuple)
+CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
+
+
+def read(wire: bytes, *, keep_boundaries: bool = True) -> Verdict:
+    """Return what every delivery of ``wire`` gives, having seen that all give the same; joined where not kept."""
+    verdicts = [verdict(pieces, keep_boundaries=keep_boundaries) for pieces in deliveries(wire)]
+    if not keep_boundaries:
+        verdicts = [([b"".join(pieces)], trailers, left, fault) for pieces, trailers, left, fault in verdicts]
+    assert all(one == verdicts[0] for one in verdicts)
+    return verdicts[0]
+
+
+def read_on(decoder: ChunkDecoder, buffer: Buffer, pieces: list[bytes]) -> None:
+    for data in pieces:
+        buffer.feed(data)
+        while decoder.next_piece() is not None:
+            pass
+
+
+def fault_of(wire: bytes) -> Malformed:
+    """Return the fault that every delivery of ``wire`` meets."""
+    faults: list[Malformed] = []
+    for pieces in deliveries(wire):
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer)
+        with pytest.raises(Malformed) as caught:
+            read_on(decoder, buffer, pieces)
+        assert not decoder.finished
+        faults.append(caught.value)
+    assert len({(fault.reason, fault.at) for fault in faults}) == 1
+    return faults[0]
+
+
+class TestEncode:
+    """Written is exactly one spelling, and nothing that would end the body by accident."""
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_chunk(self, kind: type[bytes | bytearray | memoryview]) -> None:
+        """Size in lower-case hexadecimal, data, CRLF; any kind of bytes."""
+        assert encode_chunk(kind(b"x" * 26)) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+
+    def test_chunk_counts_bytes_not_items(self) -> None:
+        """A memoryview's length may be of wider items."""
+        assert encode_chunk(memoryview(b"abcdefgh").cast("I")) == b"8\r\nabcdefgh\r\n"
+
+    def test_chunk_in_parts(self) -> None:
+        """Head, data and end apart give the same bytes."""
+        assert chunk_head(3) + b"abc" + CHUNK_END == encode_chunk(b"abc")
+
+    @pytest.mark.parametrize("size", [0, -1])
+    def test_an_empty_chunk_is_refused(self, size: int) -> None:
+        """It would end the body."""
+        with pytest.raises(Malformed, match="ends the body"):
+            chunk_head(size)
+        with pytest.raises(Malformed, match="ends the body"):
+            encode_chunk(b"")
+
+    def test_end(self) -> None:
+        """As recorded of a runtime under the emulator (case a04_streaming_error_trailers)."""
+        assert encode_end() == b"0\r\n\r\n"
+        assert encode_end((("Lambda-Runtime-Function-Error-Type", "Runtime.Boom"), ("X", "é"))) == (
+            b"0\r\n"  # last chunk
+            b"Lambda-Runtime-Function-Error-Type: Runtime.Boom\r\n"
+            b"X: \xc3\xa9\r\n"  # UTF-8
+            b"\r\n"  # end of the trailers
+        )
+
+    @pytest.mark.parametrize("name", ["", "a b", "a:", "é", "a\r\n", "\x00"])
+    def test_a_name_is_a_token(self, name: str) -> None:
+        """RFC 9110, 5.1."""
+        with pytest.raises(Malformed, match="trailer"):
+            encode_end(((name, "v"),))
+
+    @pytest.mark.parametrize("value", ["a\rb", "a\nb", "\x00", "\x7f", " a", "a ", "\ta", "\x1f", "\ud800"])
+    def test_a_value_is_field_content(self, value: str) -> None:
+        """RFC 9110, 5.5; a lone surrogate is no character at all."""
+        with pytest.raises(Malformed, match="trailer"):
+            encode_end((("n", value),))
+
+    @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "TRAILER"])
+    def test_framing_is_no_trailer(self, name: str) -> None:
+        """RFC 9110, 6.5.1."""
+        with pytest.raises(Malformed, match="framing"):
+            encode_end(((name, "3"),))
+
+    def test_trailers_are_bounded(self) -> None:
+        """What the emulator would not read is not written: 4,096 bytes with the empty line."""
+        fits = "x" * (MAX_TRAILERS - len("n: \r\n\r\n"))
+        assert len(encode_end((("n", fits),))) == len(b"0\r\n") + MAX_TRAILERS
+        with pytest.raises(Malformed, match="4097"):
+            encode_end((("n", fits + "x"),))
+
+
+class TestDecode:
+    """Read is what Go's net/http reads, in the sender's pieces or at once."""
+
+    @given(chunks=CHUNKS, trailers=TRAILERS, rest=st.binary(max_size=8))
+    @example(chunks=[b"x" * 0xFFFF, b"y" * 0x10000, b"z" * 0x10001], trailers=(), rest=b"")
+    def test_inverts_encoding(self, chunks: list[bytes], trailers: Headers, rest: bytes) -> None:
+        """Chunks, trailers and what follows come back; names in lower case, framing names cannot be written."""
+        wire = b"".join([*map(encode_chunk, chunks), encode_end(trailers)])
+        lower = tuple((name.lower(), value) for name, value in trailers)
+        pieces = [chunk[at : at + MAX_PIECE] for chunk in chunks for at in range(0, len(chunk), MAX_PIECE)]
+        for cut in deliveries(wire) if len(wire) < 10_000 else [[wire], [wire[:9], wire[9:70_000], wire[70_000:]]]:
+            assert verdict([*cut, rest], keep_boundaries=True) == (pieces, lower, rest, "")
+            assert b"".join(verdict([*cut, rest], keep_boundaries=False)[0]) == b"".join(chunks)
+
+    def test_recorded_tolerances(self) -> None:
+        """The emulator took this body (case a44_chunk_syntax): upper case, leading zeros, an extension."""
+        wire = b"000A;ext=1\r\n0123456789\r\n1\r\nX\r\n0\r\n\r\nGET"
+        assert read(wire) == ([b"0123456789", b"X"], (), b"GET", "")
+        assert read(wire, keep_boundaries=False) == ([b"0123456789X"], (), b"GET", "")
+
+    @pytest.mark.parametrize(
+        "head", [b"a", b"A", b"0000000a", b"000000000000000a", b"a ", b"a\t \t", b"a;", b'a;n="v;\x00\xff"; m ', b"00a"]
+    )
+    def test_size_lines(self, head: bytes) -> None:
+        """Either case, up to 16 digits, blanks before the end, extensions of any content."""
+        assert read(head + b"\r\n0123456789\r\n0;last\r\n\r\n") == ([b"0123456789"], (), b"", "")
+
+    @pytest.mark.parametrize(
+        "head", [b"", b" a", b"a ;x", b"0xa", b"+a", b"-a", b"1_0", b"g", b";x", b"\x00", b"0" * 17, b"\xd9\xa1"]
+    )
+    def test_sizes_that_are_none(self, head: bytes) -> None:
+        """Python's ``int`` would take some of these; Go takes none."""
+        fault = fault_of(b"1\r\nx\r\n" + head + b"\r\n")
+        assert "hex digits" in fault.reason
+        assert fault.at == 6
+
+    def test_recorded_fault(self) -> None:
+        """The emulator closed the connection on this (case a45_bad_chunk). The data before it was given."""
+        assert read(b"5\r\nhello\r\nZZ\r\n")[0] == [b"hello"]
+        assert fault_of(b"5\r\nhello\r\nZZ\r\n").at == 10
+
+    @pytest.mark.parametrize("line", [b"5\n", b"\n", b"\r5\r\n", b"5;\rx\r\n", b"5\r\r\n"])
+    def test_a_size_line_ends_in_crlf(self, line: bytes) -> None:
+        """A bare LF ends nothing, and there is no CR elsewhere (chunked.go, readChunkLine)."""
+        assert "CRLF" in fault_of(line).reason
+
+    def test_size_line_is_bounded(self) -> None:
+        """4,096 bytes with the CRLF pass, one more does not."""
+        line = b"3;".ljust(MAX_CHUNK_LINE - 2, b"x")
+        assert read(line + b"\r\nabc\r\n0\r\n\r\n")[0] == [b"abc"]
+        assert fault_of(line + b"x\r\nabc\r\n0\r\n\r\n").at == MAX_CHUNK_LINE
+        assert fault_of(line + b"x\r").at == MAX_CHUNK_LINE
+
+    @pytest.mark.parametrize("end", [b"\n0", b"xx", b"\r\r", b"\n\r"])
+    def test_data_is_followed_by_crlf(self, end: bytes) -> None:
+        """The size was a lie, or the data was cut; the data itself has been given."""
+        for size in (b"3", b"3;x"):
+            fault = fault_of(size + b"\r\nabc" + end)
+            assert fault.at == len(size) + 5
+            assert read(size + b"\r\nabc" + end)[0] == [b"abc"]
+
+    def test_data_may_look_like_framing(self) -> None:
+        """Only the size counts."""
+        assert read(b"5\r\n0\r\n\r\n\r\n2\r\n\r\n\r\n0\r\n\r\n")[0] == [b"0\r\n\r\n", b"\r\n"]
+
+    def test_extensions_may_not_outweigh_the_data(self) -> None:
+        """Go takes 16 bytes a chunk and twice the data, and 16 KiB in excess of that."""
+        chunk = b"1;" + b"x" * 1029 + b"\r\nX\r\n"  # 1,033 bytes of line: 1,015 in excess
+        assert read(chunk * 16 + b"0\r\n\r\n")[0] == [b"X"] * 16
+        assert "outweigh" in fault_of(chunk * 17).reason
+        paid = b"40\r\n" + b"x" * 64 + b"\r\n"  # pays 140 of it back
+        assert read(chunk * 16 + paid + b"1" + b";" * 150 + b"\r\nX\r\n")[3] == ""
+
+    def test_large_chunks_come_in_even_pieces(self) -> None:
+        """However they are delivered; and no more than a piece is held back."""
+        data = bytes(range(256)) * 600
+        wire = encode_chunk(data) + encode_end()
+        expected = [data[:MAX_PIECE], data[MAX_PIECE : 2 * MAX_PIECE], data[2 * MAX_PIECE :]]
+        for size in (len(wire), 1000, 65536, 70_001):
+            cut = [wire[at : at + size] for at in range(0, len(wire), size)]
+            assert verdict(cut, keep_boundaries=True) == (expected, (), b"", "")
+
+    def test_without_boundaries_nothing_is_held_back(self) -> None:
+        """Data is given before its chunk is whole."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer)
+        buffer.feed(b"1\r\na\r\n5\r\nbc")
+        assert [decoder.next_piece(), decoder.next_piece(), decoder.next_piece()] == [b"a", b"bc", None]
+        assert not decoder.finished
+
+    @pytest.mark.parametrize(
+        "wire", [b"", b"5", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r", b"0\r\n", b"0\r\nn: v\r\n"]
+    )
+    def test_a_body_that_breaks_off_is_unfinished(self, wire: bytes) -> None:
+        """Nothing is wrong yet, nothing is finished."""
+        assert read(wire)[1:] == (None, b"", "")
+
+
+class TestTrailers:
+    """Trailers are bounded, valid, in order, and say nothing of framing."""
+
+    def test_read(self) -> None:
+        """Names in lower case, outer blanks gone, no byte lost, repeated fields kept."""
+        wire = b"0\r\nX-B: \t 1 2\t \r\nx-b:\r\nA:\xc3\xa9\xff\r\n\r\nrest"
+        assert read(wire) == ([], (("x-b", "1 2"), ("x-b", ""), ("a", "é\udcff")), b"rest", "")
+
+    def test_every_byte_travels(self) -> None:
+        """Bytes that are no UTF-8 come out as they went in."""
+        wire = encode_end((("n", "\udcff\udc80"),))
+        assert wire == b"0\r\nn: \xff\x80\r\n\r\n"
+        assert read(wire)[1] == (("n", "\udcff\udc80"),)
+
+    def test_framing_is_ignored(self) -> None:
+        """As recorded (case a06_streaming_error_trailers_forbidden_name): accepted and without effect."""
+        assert read(b"7\r\npartial\r\n0\r\nContent-Length: 3\r\nA: b\r\n\r\n") == ([b"partial"], (("a", "b"),), b"", "")
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"n", b": v", b"n : v", b" n: v", b"n: v\r\n folded", b"n: \x00", b"n: a\nm: b", b"n: a\rb", b"\r", b"\n"],
+    )
+    def test_invalid(self, line: bytes) -> None:
+        """No folding, no bare LF or CR, no control characters, no blank before the colon."""
+        assert fault_of(b"0\r\n" + line + b"\r\n\r\n").at == 3
+
+    def test_bounded(self) -> None:
+        """4,096 bytes with the empty line, as observed of the emulator; one more loses the invocation there."""
+        line = b"n: ".ljust(MAX_TRAILERS - 4, b"x")
+        trailers = read(b"0\r\n" + line + b"\r\n\r\n")[1]
+        assert trailers is not None
+        assert len(trailers[0][1]) == MAX_TRAILERS - 7
+        assert fault_of(b"0\r\n" + line + b"x\r\n\r\n").at == 3 + MAX_TRAILERS
+        assert fault_of(b"0\r\n" + line + b"xxxx").at == 3 + MAX_TRAILERS
+
+
+class CountingBuffer(Buffer):
+    """Counts the bytes that reads copy."""
+
+    copied = 0
+
+    def peek(self, count: int) -> bytes:
+        data = super().peek(count)
+        self.copied += len(data)
+        return data
+
+
+class TestCost:
+    """Double the input, double the work; seen by counting copies, not by a clock."""
+
+    @pytest.mark.parametrize("chunk", [b"1\r\nX\r\n", b"1;e\r\nX\r\n", b"100\r\n" + b"x" * 256 + b"\r\n"])
+    @pytest.mark.parametrize("keep_boundaries", [False, True])
+    def test_runs_of_small_chunks(self, chunk: bytes, keep_boundaries: bool) -> None:
+        """A large buffer full of small chunks is looked at in bounded parts."""
+
+        def copied(count: int) -> int:
+            buffer = CountingBuffer()
+            buffer.feed(chunk * count)
+            decoder = ChunkDecoder(buffer, keep_boundaries=keep_boundaries)
+            while decoder.next_piece() is not None:
+                pass
+            assert len(buffer) == 0
+            return buffer.copied
+
+        once = copied(20_000)
+        assert copied(40_000) <= 2.1 * once
+
+    def test_a_plain_run_is_copied_little_more_than_once(self) -> None:
+        """The sweep takes nearly all that it looks at."""
+        buffer = CountingBuffer()
+        buffer.feed(encode_chunk(b"x" * 1024) * 2000)
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        total = len(buffer)
+        while decoder.next_piece() is not None:
+            pass
+        assert buffer.copied < 1.1 * total
+
+    def test_a_chunk_that_trickles_in(self) -> None:
+        """Bytes of a chunk that is not whole are never looked at again."""
+        buffer = CountingBuffer()
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        for byte in encode_chunk(b"x" * 50_000):
+            buffer.feed(bytes([byte]))
+            decoder.next_piece()
+        assert buffer.copied < 100
+
+
+class TestFuzz:
+    """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
+
+    @given(data=st.binary(max_size=40))
+    def test_bytes(self, data: bytes) -> None:
+        """Any bytes."""
+        one_input(data)
+
+    @given(
+        parts=st.lists(
+            st.sampled_from([b"0", b"1", b"3", b"A", b";", b"\r\n", b"\n", b"\r", b" ", b"x", b"n: v", b"1\r\nx\r\n"]),
+            max_size=16,
+        )
+    )
+    @example(parts=[b"1;", b"x" * 1030, b"\r\nX\r\n"] * 17)
+    @example(parts=[b"0\r\n", b"n: v\r\n" * 700])
+    def test_nearly_right(self, parts: list[bytes]) -> None:
+        """Framing in any order."""
+        one_input(b"".join(parts))

@@ -1,0 +1,240 @@
+"""The vocabulary: every event obeys the law of records, shows no payload, and refuses what cannot travel."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, get_args
+
+import pytest
+
+from lambda_wire import _events as events
+from lambda_wire._events import (
+    Accepted,
+    BufferedResponse,
+    ConnectionClosed,
+    Continue,
+    ContinueAsked,
+    ErrorReported,
+    InitErrorReported,
+    Invocation,
+    NextAsked,
+    PingAsked,
+    Pong,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+    RestoreReady,
+    Violation,
+)
+from lambda_wire._malformed import Malformed
+
+SECRET = "s3cret"
+ID = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
+
+#: Every event with every field given, none at its default; what must stay out of ``repr`` holds ``SECRET``.
+FULL: dict[type, dict[str, Any]] = {  # Any: each event has fields of its own
+    Accepted: {},
+    BufferedResponse: {
+        "request_id": ID,
+        "payload": SECRET.encode(),
+        "content_type": "text/plain",
+        "invocation_id": "i-1",
+    },
+    ConnectionClosed: {},
+    Continue: {},
+    ContinueAsked: {},
+    ErrorReported: {
+        "request_id": ID,
+        "error_type": "Runtime.Boom",
+        "payload": SECRET.encode(),
+        "xray_cause": SECRET,
+        "content_type": "text/plain",
+        "invocation_id": "i-1",
+    },
+    InitErrorReported: {
+        "error_type": "Runtime.Boom",
+        "payload": SECRET.encode(),
+        "xray_cause": SECRET,
+        "content_type": "text/plain",
+    },
+    Invocation: {
+        "request_id": ID,
+        "payload": SECRET.encode(),
+        "deadline_ms": 1542409706888,
+        "invoked_function_arn": "arn:aws:lambda:us-east-1:123456789012:function:f",
+        "trace_id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+        "client_context": SECRET,
+        "cognito_identity": SECRET,
+        "tenant_id": "tenant",
+        "invocation_id": "i-1",
+        "content_type": "text/plain",
+        "headers": (("x-more", "1"),),
+    },
+    NextAsked: {},
+    PingAsked: {},
+    Pong: {},
+    Refused: {"status": 405, "error_type": "E", "error_message": "m", "allow": "POST"},
+    ResponseChunk: {"data": SECRET.encode()},
+    ResponseFailed: {"error_type": "Runtime.Boom", "error_body": SECRET.encode()},
+    ResponseFinished: {},
+    ResponseStarted: {
+        "request_id": ID,
+        "content_type": "text/plain",
+        "invocation_id": "i-1",
+        "response_mode": "buffered",
+    },
+    RestoreAsked: {},
+    RestoreErrorReported: {"error_type": "Runtime.Boom", "payload": SECRET.encode(), "content_type": "text/plain"},
+    RestoreReady: {},
+    Violation: {"reply": Refused(status=403)},
+}
+
+#: Every field that travels as a header value, and so may not break one.
+HEADER_FIELDS = [
+    (kind, name)
+    for kind, values in FULL.items()
+    for name, value in values.items()
+    if isinstance(value, str) and name != "response_mode" and (kind is not Refused or name == "allow")
+]
+
+every_event = pytest.mark.parametrize("kind", FULL, ids=lambda kind: kind.__name__)
+
+
+def full(kind: Any, **other: object) -> Any:
+    return kind(**(FULL[kind] | other))
+
+
+def test_this_is_the_whole_vocabulary() -> None:
+    """Every event is listed here, in ``__all__`` and in ``Event``."""
+    assert set(get_args(events.Event)) == set(FULL)
+    assert set(events.__all__) == {kind.__name__ for kind in FULL} | {"Answer", "Ask", "Event"}
+    assert set(get_args(events.Ask)) & set(get_args(events.Answer)) == set()
+
+
+@every_event
+class TestEvery:
+    """The law of records holds for each event."""
+
+    def test_keeps_what_it_is_given(self, kind: type) -> None:
+        """Every field, as it was given."""
+        for name, value in FULL[kind].items():
+            assert getattr(full(kind), name) == value
+
+    def test_is_frozen(self, kind: type) -> None:
+        """Facts do not change."""
+        event = full(kind)
+        for name in (*FULL[kind], "stranger"):
+            with pytest.raises(AttributeError, match="frozen"):
+                setattr(event, name, None)
+            with pytest.raises(AttributeError, match="frozen"):
+                delattr(event, name)
+
+    def test_is_slotted(self, kind: type) -> None:
+        """It has exactly the fields that are listed here."""
+        assert not hasattr(full(kind), "__dict__")
+        assert set(kind.__dict__["__slots__"]) == set(FULL[kind])
+
+    def test_is_keyword_only(self, kind: Any) -> None:
+        """No value by its place, no unknown name."""
+        with pytest.raises(TypeError):
+            kind(*FULL[kind].values(), "more")
+        with pytest.raises(TypeError, match="unknown"):
+            full(kind, stranger=1)
+
+    def test_is_final(self, kind: type) -> None:
+        """No subclasses."""
+        with pytest.raises(TypeError, match="final"):
+            type("Child", (kind,), {})
+
+    def test_is_equal_by_value(self, kind: type) -> None:
+        """Also as a key, and after a journey between processes."""
+        event = full(kind)
+        assert event == full(kind)
+        assert len({event, full(kind)}) == 1
+        assert pickle.loads(pickle.dumps(event)) == event
+        assert all(event != full(other) for other in FULL if other is not kind)
+
+    def test_differs_in_every_field(self, kind: type) -> None:
+        """Hidden fields too."""
+        others = {str: "other", bytes: b"other", int: 500, tuple: (), Refused: Refused(status=500)}
+        for name, value in FULL[kind].items():
+            other = "streaming" if name == "response_mode" else others[type(value)]
+            assert full(kind) != full(kind, **{name: other})
+
+    def test_shows_no_payload(self, kind: type) -> None:
+        """A log line of a 6 MB event stays a line."""
+        assert SECRET not in repr(full(kind))
+        assert repr(full(kind)).startswith(f"{kind.__name__}(")
+
+
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\0b", " a", "a ", "\ta", "a\t", "\r\nX: y"])
+@pytest.mark.parametrize(("kind", "name"), HEADER_FIELDS, ids=lambda part: getattr(part, "__name__", part))
+def test_header_values_cannot_break_a_head(kind: type, name: str, bad: str) -> None:
+    """RFC 9110, 5.5: no CR, LF, NUL or outer blanks; the message names the field."""
+    with pytest.raises(Malformed, match=name):
+        full(kind, **{name: bad})
+
+
+def test_the_fields_that_are_header_values() -> None:
+    """The list above is not empty by accident."""
+    assert len(HEADER_FIELDS) == 26
+
+
+@pytest.mark.parametrize("value", ["", "a b", 'a\tb; n="\\é漢"', "\udcff"])
+def test_header_values_may_be_anything_else(value: str) -> None:
+    """Inner blanks, every alphabet, bytes that are no UTF-8."""
+    assert full(Invocation, client_context=value).client_context == value
+
+
+@pytest.mark.parametrize("kind", [BufferedResponse, ResponseStarted, ErrorReported, Invocation])
+def test_a_request_id_is_not_empty(kind: type) -> None:
+    """It is a part of the answer's path."""
+    with pytest.raises(Malformed, match="request_id"):
+        full(kind, request_id="")
+
+
+def test_a_response_mode_is_one_of_two() -> None:
+    """The service refuses every other spelling (case a36_response_mode_case)."""
+    assert full(ResponseStarted, response_mode="streaming").response_mode == "streaming"
+    with pytest.raises(Malformed, match="response_mode"):
+        full(ResponseStarted, response_mode="Streaming")
+
+
+def test_a_chunk_is_not_empty() -> None:
+    """It would end the stream (RFC 9112, 7.1)."""
+    with pytest.raises(Malformed, match="at least one byte"):
+        ResponseChunk(data=b"")
+
+
+@pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b", " a"])
+def test_unnamed_headers_are_header_values_too(value: str) -> None:
+    """What this version has no name for must travel all the same."""
+    with pytest.raises(Malformed, match="x-more"):
+        full(Invocation, headers=(("a", "b"), ("x-more", value)))
+
+
+@pytest.mark.parametrize("status", [0, 200, 202, 399, 600])
+def test_a_refusal_refuses(status: int) -> None:
+    """Its status is 400-599."""
+    with pytest.raises(Malformed, match="400-599"):
+        Refused(status=status)
+
+
+@pytest.mark.parametrize("status", [400, 599])
+def test_every_refusal_can_be_said(status: int) -> None:
+    """Both ends of the range; its texts travel in a body and may hold anything."""
+    assert Refused(status=status, error_type="\0", error_message="a\r\nb").status == status
+
+
+def test_defaults_are_what_the_wire_means_by_nothing() -> None:
+    """Absent headers are empty; JSON is buffered, a stream is octets."""
+    assert Invocation(request_id="1", payload=b"").deadline_ms is None
+    assert Invocation(request_id="1", payload=b"").headers == ()
+    assert BufferedResponse(request_id="1", payload=b"").content_type == "application/json"
+    assert ResponseStarted(request_id="1").content_type == "application/octet-stream"
+    assert ResponseStarted(request_id="1").response_mode == "streaming"
+    assert ErrorReported(request_id="1", error_type="", payload=b"").xray_cause == ""
