@@ -1,0 +1,129 @@
+"""What must hold before anything is merged: ``python -m nox`` runs it all, ``python -m nox -s lint`` a part.
+
+The Pythons are those of the classifiers in ``pyproject.toml``; one that this machine lacks is skipped, and said.
+With ``CI=true`` in the environment a missing real part (see ``tests/real_parts.py``) fails its tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "verifytypes", "coverage", "tests", "fuzz"]
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(str(ROOT / "pyproject.toml"))
+PYTHONS = nox.project.python_versions(PROJECT)
+LINTERS = PROJECT["project"]["optional-dependencies"]["lint"]
+
+#: Floors 0-5 are covered wholly by the tests; from floor 6 up the world has its say.
+CORE = "lambda_wire/__init__.py,lambda_wire/_*.py,lambda_wire/exchanges.py"
+NOT_CORE = "lambda_wire/__main__.py,lambda_wire/_transport.py"
+
+#: How long each fuzz target may run.
+FUZZ_SECONDS = os.environ.get("LAMBDA_WIRE_FUZZ_SECONDS", "10")
+
+
+def works(interpreter: str) -> bool:
+    """Return whether an interpreter really runs: pyenv's shims exist for versions that are not activated."""
+    if shutil.which(interpreter) is None:
+        return False
+    return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603  # ours
+
+
+def pyenv_directories(version: str) -> list[Path]:
+    """Return where pyenv, if there is one, keeps this version, the newest first."""
+    program = shutil.which("pyenv")
+    if program is None:
+        return []
+    told = subprocess.run([program, "root"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603  # ours
+    # Without PYENV_ROOT pyenv looks in the home directory; the program itself lies in its root's bin or libexec.
+    roots = {Path(told), Path(program).resolve().parent.parent}
+    found = {directory for root in roots for directory in root.glob(f"versions/{version}.*/bin")}
+    return sorted(found, key=lambda path: (len(path.parts[-2]), path), reverse=True)
+
+
+def available(version: str) -> bool:
+    """Return whether a Python can be had, and put the directory it lies in on the path if it is not there yet."""
+    name = f"python{version}"
+    if works(name):
+        return True
+    for directory in pyenv_directories(version):
+        if works(str(directory / name)):
+            os.environ["PATH"] = os.pathsep.join([str(directory), os.environ["PATH"]])
+            return True
+    sys.stderr.write(f"nox: {name} is not on this machine; its tests are skipped\n")
+    return False
+
+
+AVAILABLE = [version for version in PYTHONS if available(version)]
+if not AVAILABLE:
+    sys.exit(f"nox: none of the Pythons {', '.join(PYTHONS)} is on this machine")
+OLDEST = AVAILABLE[0]
+
+
+def strict_environment() -> dict[str, str]:
+    """Where a machine judges, what is missing is a failure and not a skip."""
+    return {"LAMBDA_WIRE_REQUIRE_REAL_PARTS": "1"} if os.environ.get("CI") == "true" else {}
+
+
+@nox.session(python=AVAILABLE)
+def tests(session: nox.Session) -> None:
+    """Run all tests."""
+    session.install("-e", ".[test]")
+    session.run("python", "-bb", "-m", "pytest", *session.posargs, env=strict_environment())
+
+
+@nox.session(python=OLDEST)
+def coverage(session: nox.Session) -> None:
+    """Run all tests and demand that every branch of floors 0-5 is taken."""
+    session.install("-e", ".[test]")
+    data = str(Path(session.create_tmp()) / "coverage")
+    environment = strict_environment() | {"COVERAGE_FILE": data}
+    session.run("python", "-bb", "-m", "coverage", "run", "-m", "pytest", *session.posargs, env=environment)
+    report = ["--include", CORE, "--omit", NOT_CORE, "--show-missing", "--skip-covered", "--fail-under=100"]
+    session.run("python", "-m", "coverage", "report", "--precision=2", *report, env=environment)
+
+
+@nox.session(python=OLDEST)
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*LINTERS)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=OLDEST)
+def types(session: nox.Session) -> None:
+    """Check types, by mypy as each Python sees them and by pyright."""
+    session.install("-e", ".[test]", *LINTERS)
+    for version in PYTHONS:
+        session.run("mypy", "--python-version", version)
+    session.run("pyright")
+
+
+@nox.session(python=OLDEST)
+def verifytypes(session: nox.Session) -> None:
+    """Demand that every public name of the installed package has a complete type."""
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools would install what it finds there, however old
+    session.install(".", *LINTERS)
+    with session.chdir(session.create_tmp()):  # so that the installed package is judged, and not the tree
+        session.run("pyright", "--verifytypes", "lambda_wire", "--ignoreexternal")
+
+
+@nox.session(python=OLDEST)
+def fuzz(session: nox.Session) -> None:
+    """Run every fuzz target for a bounded time."""
+    session.install("-e", ".[test]")
+    # Where there is no wheel of atheris for this Python, Hypothesis drives the targets alone.
+    session.install("--only-binary=:all:", "atheris", success_codes=[0, 1], silent=True)
+    for target in sorted((ROOT / "fuzz").glob("fuzz_*.py")):
+        session.run("python", "-bb", "-m", "fuzz.drive", str(target.relative_to(ROOT)), FUZZ_SECONDS)
