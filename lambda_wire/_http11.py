@@ -296,7 +296,7 @@ def _headers(event: h11.Request | h11.Response) -> Headers:
 
 def _keeps_alive(headers: Headers, version: str) -> bool:
     options = {option.strip().lower() for name, value in headers if name == "connection" for option in value.split(",")}
-    return "keep-alive" in options if version == "1.0" else "close" not in options
+    return version != "1.0" and "close" not in options  # a 1.0 peer may ask to be kept; closing is always right
 
 
 def field_value(headers: Headers, name: str) -> str:

@@ -76,6 +76,7 @@ class RuntimeConnection:
         self._body: list[bytes] = []
         self._body_size = 0
         self._must_close = False
+        self._send_failed = False
         self._fault = ""
 
     @property
@@ -91,7 +92,7 @@ class RuntimeConnection:
     @property
     def awaiting_invocation(self) -> bool:
         """Whether a poll is open: it is resumed by reading on, never asked twice."""
-        return self._turn is Turn.AWAITING and self._ask is NextAsked
+        return self._turn is Turn.AWAITING and self._ask is NextAsked and not self._send_failed
 
     # -- out
 
@@ -134,7 +135,7 @@ class RuntimeConnection:
 
     def send_failed(self) -> None:
         """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
-        self._must_close = True
+        self._must_close = self._send_failed = True
 
     def _encode_request(self, event: Ask) -> list[BytesLike]:
         route = route_of(type(event))

@@ -1,0 +1,340 @@
+"""Conversations, driven by a stand-in for the network that no real part can be: cuts, resets and silence on demand."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from lambda_wire import exchanges
+from lambda_wire._errors import (
+    ConnectionLost,
+    LocalProtocolError,
+    RemoteProtocolError,
+    RequestRefused,
+    StreamInterrupted,
+)
+from lambda_wire._events import (
+    Accepted,
+    Answer,
+    BufferedResponse,
+    ErrorReported,
+    InitErrorReported,
+    Invocation,
+    NextAsked,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+)
+from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._service import ServiceConnection
+from lambda_wire._signals import Signal
+from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
+from lambda_wire.testing import deliveries
+
+T = TypeVar("T")
+INVOCATION = Invocation(request_id="id-1", payload=b"{}", invocation_id="attempt-1")
+REFUSED = Refused(status=413, error_type="RequestEntityTooLarge", error_message="too large")
+
+
+class Network:
+    """A service on the other side of connections that can be cut at will.
+
+    Args:
+        answers: What the service answers to each complete request, in order. ``None`` closes without an answer.
+        cut: How each answer is delivered.
+    """
+
+    def __init__(self, *answers: Answer | None, cut: Callable[[bytes], list[bytes]] = lambda data: [data]) -> None:
+        self.answers = list(answers)
+        self.cut = cut
+        self.lifecycle = StandardLifecycle()
+        self.heard: list[object] = []
+        self.dials = 0
+        self.hangups = 0
+        self.unreachable = False
+        self.early: bytes = b""
+        """Said before the next write that listens."""
+        self.reset_on_write = False
+        self.closed = False
+        self.inbox: list[bytes] = []
+        self._service = ServiceConnection(self.lifecycle)
+
+    def run(self, exchange: Exchange[T]) -> T:
+        answer = b""
+        try:
+            want = next(exchange)
+            while True:
+                try:
+                    answer = self.do(want)
+                except ConnectionLost as fault:
+                    want = exchange.throw(fault)
+                else:
+                    want = exchange.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def do(self, want: Want) -> bytes:
+        match want:
+            case Dial():
+                self.dials += 1
+                if self.unreachable:
+                    raise ConnectionLost("nothing was sent: no Runtime API")
+                self._drop()
+                self._service = ServiceConnection(self.lifecycle)
+                self.closed, self.inbox = False, []
+            case Hangup():
+                self.hangups += 1
+            case Read():
+                return self.inbox.pop(0) if self.inbox else self._silence()
+            case Write():
+                return self._write(want)
+        return b""
+
+    def _drop(self) -> None:
+        """The service sees the end of the connection before it."""
+        self._service.receive_data(b"")
+        with contextlib.suppress(RemoteProtocolError):
+            self._service.next_event()
+
+    def _silence(self) -> bytes:
+        assert self.closed, "the conversation waits for ever"
+        return b""
+
+    def _write(self, want: Write) -> bytes:
+        if want.listening and self.closed and not self.inbox:
+            raise ConnectionLost("the service has closed the connection")
+        if self.early and want.buffers:
+            early, self.early = self.early, b""
+            return early
+        if self.reset_on_write and want.buffers:
+            self.reset_on_write = False
+            self.closed = True
+            raise ConnectionLost("reset")
+        for buffer in want.buffers:
+            self._service.receive_data(bytes(buffer)) if buffer else None
+        while not isinstance(event := self._service.next_event(), Signal):
+            self.heard.append(event)
+            if not isinstance(event, (ResponseStarted, ResponseChunk)):
+                self._answer(self.answers.pop(0))
+        return b""
+
+    def _answer(self, answer: Answer | None) -> None:
+        if answer is None:
+            self.closed = True
+        else:
+            self.inbox += self.cut(self._service.send(answer))
+
+
+def session() -> exchanges.RuntimeSession:
+    return exchanges.RuntimeSession(host="127.0.0.1:9001")
+
+
+@pytest.mark.parametrize("way", range(5))
+def test_a_buffered_invocation_in_every_delivery(way: int) -> None:
+    """However the answers are cut, the conversation says the same: delivery-independence."""
+    network = Network(INVOCATION, Accepted(), cut=lambda data: list(deliveries(data))[way])
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    assert invocation == INVOCATION
+    assert network.run(exchanges.respond(held, invocation, bytearray(b'"hi"'), content_type="text/plain")) == Accepted()
+    assert network.heard == [
+        NextAsked(),
+        BufferedResponse(request_id="id-1", payload=b'"hi"', content_type="text/plain", invocation_id="attempt-1"),
+    ]
+    assert network.dials == 1
+
+
+def test_a_streamed_invocation() -> None:
+    """Head and first chunks leave together, empty pieces never, and one end."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    network.run(exchanges.start_response(held, invocation, (b"one", b""), content_type="text/html"))
+    network.run(exchanges.write_chunks(held, (b"",)))
+    network.run(exchanges.write_chunks(held, (memoryview(b"two"), b"three")))
+    assert network.run(exchanges.finish_response(held)) == Accepted()
+    assert network.heard[1:] == [
+        ResponseStarted(request_id="id-1", content_type="text/html", invocation_id="attempt-1"),
+        ResponseChunk(data=b"one"),
+        ResponseChunk(data=b"two"),
+        ResponseChunk(data=b"three"),
+        ResponseFinished(),
+    ]
+
+
+def test_a_stream_that_fails() -> None:
+    """An error after the first byte goes into trailers."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    assert network.run(exchanges.fail_response(held, error_type="Function.X", error_body=b"{}")) == Accepted()
+    assert network.heard[-1] == ResponseFailed(error_type="Function.X", error_body=b"{}")
+
+
+def test_errors_are_reported() -> None:
+    """An error before the first byte goes to /error, one before the first poll to /init/error."""
+    network = Network(Accepted())
+    init = exchanges.report_init_error(session(), error_type="Runtime.X", payload=b"{}", xray_cause="{}")
+    assert network.run(init) == Accepted()
+    assert network.heard == [InitErrorReported(error_type="Runtime.X", payload=b"{}", xray_cause="{}")]
+    network = Network(INVOCATION, REFUSED)
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    report = exchanges.report_error(held, invocation, error_type="Function.X", payload=b"{}", xray_cause="{}")
+    assert network.run(report) == REFUSED
+    assert network.heard[-1] == ErrorReported(
+        request_id="id-1", error_type="Function.X", payload=b"{}", xray_cause="{}", invocation_id="attempt-1"
+    )
+
+
+def test_a_refused_poll_interrupts() -> None:
+    """403 or 500 to a poll cannot be gone on from."""
+    refusal = Refused(status=500, error_type="InternalServerError", error_message="Internal Server Error")
+    with pytest.raises(RequestRefused) as caught:
+        Network(refusal).run(exchanges.next_invocation(session()))
+    assert caught.value.refusal == refusal
+
+
+def test_a_kept_connection_that_closed_is_dialled_again_before_anything_is_sent() -> None:
+    """A service may close an idle connection: the response goes out on a new one, and once."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    network.closed = True
+    assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
+    assert network.dials == 2
+    assert network.heard.count(BufferedResponse(request_id="id-1", payload=b"1", invocation_id="attempt-1")) == 1
+
+
+def test_a_service_that_speaks_unasked_is_dialled_again() -> None:
+    """Bytes that answer nothing make a kept connection useless, and nothing is sent on it."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    original = network.do
+
+    def speak(want: Want) -> bytes:
+        return b"HTTP/1.1 408 Request Timeout\r\n\r\n" if want == Write(buffers=(), listening=True) else original(want)
+
+    network.do = speak  # type: ignore[method-assign]  # a service that speaks at that moment
+    assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
+    assert network.dials == 2
+
+
+def test_a_response_whose_fate_is_unknown_is_not_posted_twice() -> None:
+    """The service closed without an answer: it may have taken the response. The loop goes on with a poll."""
+    network = Network(INVOCATION, None, INVOCATION)
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    with pytest.raises(ConnectionLost, match="unknown"):
+        network.run(exchanges.respond(held, invocation, b"1"))
+    with pytest.raises(LocalProtocolError):
+        network.run(exchanges.respond(held, invocation, b"1"))
+    assert sum(isinstance(event, BufferedResponse) for event in network.heard) == 1
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
+def test_a_reset_while_posting_still_reads_the_answer() -> None:
+    """A service that refuses early and resets has left its answer in our receive buffer."""
+    network = Network(INVOCATION)
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    network.reset_on_write = True
+    network.inbox = [ServiceConnection().send(REFUSED)]
+    assert network.run(exchanges.respond(held, invocation, b"1")) == REFUSED
+
+
+def test_a_lost_poll_is_asked_again_on_a_new_connection_once() -> None:
+    """A kept connection may end under a poll; a new one that ends too means that the service is gone."""
+    network = Network(INVOCATION, Accepted(), None, INVOCATION)
+    held = session()
+    network.run(exchanges.respond(held, network.run(exchanges.next_invocation(held)), b"1"))
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    assert network.dials == 2
+    with pytest.raises(ConnectionLost, match="new connection"):
+        Network(None).run(exchanges.next_invocation(session()))
+
+
+def test_a_poll_is_never_asked_twice() -> None:
+    """A poll that was cancelled while it waited is resumed by reading on."""
+    network = Network(INVOCATION)
+    held = session()
+    cancelled = exchanges.next_invocation(held)
+    want = next(cancelled)
+    while not isinstance(want, Read):
+        want = cancelled.send(network.do(want))
+    cancelled.close()
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    assert network.heard == [NextAsked()]
+
+
+def test_a_cancelled_write_breaks_its_connection() -> None:
+    """Nobody knows what of a cancelled write went out, so nothing follows it on that connection."""
+    network = Network(INVOCATION, INVOCATION)
+    held = session()
+    cancelled = exchanges.next_invocation(held)
+    want = next(cancelled)
+    while not (isinstance(want, Write) and want.buffers):
+        want = cancelled.send(network.do(want))
+    with pytest.raises(KeyboardInterrupt):
+        cancelled.throw(KeyboardInterrupt())
+    assert held.connection.must_close
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    assert network.dials == 2
+
+
+@pytest.mark.parametrize("answer", [REFUSED, Accepted()])
+@pytest.mark.parametrize("way", range(5))
+def test_an_early_answer_stops_the_stream(answer: Accepted | Refused, way: int) -> None:
+    """An answer that comes while we still write is noticed, and the connection is given up."""
+    network = Network(INVOCATION, INVOCATION)
+    held = session()
+    network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
+    first, *rest = list(deliveries(network._service.send(answer)))[way]
+    network.early, network.inbox = first, rest
+    with pytest.raises(StreamInterrupted) as caught:
+        network.run(exchanges.write_chunks(held, (b"two",)))
+    assert caught.value.answer == answer
+    assert ResponseChunk(data=b"two") not in network.heard
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    assert network.dials == 2
+
+
+def test_a_closed_connection_stops_the_stream() -> None:
+    """A service that goes away without a word is noticed too; so is one that resets."""
+    for reset in (False, True):
+        network = Network(INVOCATION, INVOCATION)
+        held = session()
+        network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
+        network.closed, network.reset_on_write = not reset, reset
+        with pytest.raises(StreamInterrupted) as caught:
+            network.run(exchanges.write_chunks(held, (b"two",)))
+        assert caught.value.answer is None
+        assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
+def test_a_service_that_cannot_be_reached() -> None:
+    """Nothing was sent, and the message says so; the session can be used again later."""
+    network = Network(INVOCATION)
+    network.unreachable = True
+    held = session()
+    with pytest.raises(ConnectionLost, match="nothing was sent"):
+        network.run(exchanges.next_invocation(held))
+    network.unreachable = False
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
+def test_wrong_invocation_is_refused_before_anything_is_sent() -> None:
+    """Answering an invocation that is not the current one is our own fault, and changes nothing."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    with pytest.raises(LocalProtocolError):
+        network.run(exchanges.respond(held, Invocation(request_id="other", payload=b""), b"1"))
+    assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
