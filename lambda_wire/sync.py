@@ -197,7 +197,7 @@ class _Wire:
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._socket: socket.socket | None = None
-        self._selector = selectors.DefaultSelector()
+        self._selector: selectors.BaseSelector
         self._in_use = threading.Lock()
 
     def run(self, exchange: Exchange[_T], timeout: float | None = None) -> _T:
@@ -240,12 +240,13 @@ class _Wire:
             raise ConnectionLost(f"nothing was sent: no Runtime API at {host}:{port} ({fault})") from fault
         made.settimeout(None)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector = selectors.DefaultSelector()
         self._selector.register(made, selectors.EVENT_READ)
         self._socket = made
 
     def hang_up(self) -> None:
         if self._socket is not None:
-            self._selector.unregister(self._socket)
+            self._selector.close()
             self._socket.close()
             self._socket = None
 
