@@ -36,7 +36,6 @@ _TARGETS: Final[dict[type, State]] = {
     RestoreErrorReported: State.RESTORE_ERROR,
 }
 _ANSWERS_AN_INVOCATION: Final = (BufferedResponse, ResponseStarted, ErrorReported)
-
 _OF_SNAP_START: Final = (RestoreAsked, RestoreErrorReported)
 
 NOT_FOUND: Final = Refused(status=404, error_message="404 page not found")
@@ -102,7 +101,7 @@ class StandardLifecycle:
             return None
         if ask in _OF_SNAP_START and not self._snap_start:
             return NOT_FOUND
-        if ask in _ANSWERS_AN_INVOCATION and request_id != self.request_id:
+        if ask in _ANSWERS_AN_INVOCATION and (not request_id or request_id != self.request_id):
             return _UNKNOWN_ID
         if ask not in LIFECYCLE[self.state]:
             return _not_allowed(self.state, ask, "State transition is not allowed")
@@ -121,7 +120,7 @@ class StandardLifecycle:
 
         Polls and pings hold nothing.
         """
-        if ask is not NextAsked and ask is not PingAsked:
+        if ask not in (NextAsked, PingAsked):
             self.state = LIFECYCLE[self.state][answer]
 
     def may_invoke(self) -> bool:
@@ -191,5 +190,6 @@ class ManagedLifecycle:
         self._invocation_ids[invocation.request_id] = invocation.invocation_id
 
     def expire(self, request_id: str) -> None:
-        """Let the deadline of an invocation pass."""
-        self.attempts[request_id] = Attempt.EXPIRED
+        """Let the deadline of an invocation pass. An answer that has begun may still end (observed)."""
+        if self.attempts.get(request_id) is Attempt.RUNNING:
+            self.attempts[request_id] = Attempt.EXPIRED
