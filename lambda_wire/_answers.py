@@ -1,14 +1,13 @@
 """What the service answers, as the status, the header fields and the body of a response, both ways.
 
-Documents are the emulator's, byte for byte: key order, Go's escaping of ``<``, ``>`` and ``&``, one LF at the end.
+Documents are the emulator's, byte for byte: order of keys and fields, Go's escaping of ``<``, ``>`` and ``&``, one LF.
 Two things are not: there is no ``Date``, because the core has no clock (RFC 9110, 6.6.1), and every body is counted,
 where Go's server begins to chunk at 2,049 bytes.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
@@ -24,7 +23,7 @@ __all__ = ["FinalAnswer", "decode_answer", "encode_answer"]
 FinalAnswer: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong
 
 _OK: Final = b'{"status":"OK"}\n'
-_GO_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_GO_ESCAPES: Final = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
 
 def encode_answer(event: Answer, *, close: bool = False, has_body: bool = True) -> list[BytesLike]:
@@ -33,14 +32,18 @@ def encode_answer(event: Answer, *, close: bool = False, has_body: bool = True) 
     Args:
         event: What to say.
         close: Whether the connection is closed after it.
-        has_body: ``False`` in answer to HEAD.
+        has_body: ``False`` in answer to HEAD: the body is only counted, and an empty one not even that (observed).
     """
     if isinstance(event, Continue):
         return [encode_response_head(100)]
     status, fields, body = _parts(event)
-    length: Headers = ((names.CONTENT_LENGTH, str(len(body))),) if has_body else ()
-    closing: Headers = ((names.CONNECTION, "close"),) if close else ()
-    head = encode_response_head(status, (*fields, *length, *closing))
+    if body or has_body:
+        fields += ((names.CONTENT_LENGTH, str(len(body))),)
+    if isinstance(event, Pong):
+        fields += ((names.CONTENT_TYPE, names.PLAIN_TEXT),)  # last: Go's server finds it out when it has the body
+    if close:
+        fields += ((names.CONNECTION, "close"),)
+    head = encode_response_head(status, fields)
     return [head, body] if body and has_body else [head]
 
 
@@ -51,24 +54,32 @@ def _parts(event: FinalAnswer) -> tuple[int, Headers, bytes]:
         case Accepted():
             return 202, ((names.CONTENT_TYPE, names.JSON),), _OK
         case Refused():
-            return _refusal_parts(event)
+            return event.status, *_refusal_parts(event)
         case RestoreReady():
             return 200, (), b""
         case Pong():
-            return 200, ((names.CONTENT_TYPE, "text/plain"),), b"pong"
+            return 200, (), b"pong"
+        case _ as never:
+            assert_never(never)
 
 
-def _refusal_parts(event: Refused) -> tuple[int, Headers, bytes]:
+def _refusal_parts(event: Refused) -> tuple[Headers, bytes]:
+    allow: Headers = ((names.ALLOW, event.allow),) if event.allow else ()
     if event.error_type:
-        document = {"errorMessage": event.error_message, "errorType": event.error_type}
-        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES)
-        return event.status, ((names.CONTENT_TYPE, names.JSON),), text.encode("utf-8", "replace") + b"\n"
+        return (*allow, (names.CONTENT_TYPE, names.JSON)), _document(event)
+    text = event.error_message.encode("utf-8", "replace")
     if event.status == 404:
-        fields = ((names.CONTENT_TYPE, names.PLAIN_TEXT), (names.X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        return 404, fields, event.error_message.encode("utf-8", "replace") + b"\n"
-    if event.error_message:
-        return event.status, ((names.CONTENT_TYPE, names.PLAIN_TEXT),), event.error_message.encode("utf-8", "replace")
-    return event.status, ((names.ALLOW, event.allow),) if event.allow else (), b""
+        plain: Headers = ((names.CONTENT_TYPE, names.PLAIN_TEXT), (names.X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        return allow + plain, text + b"\n"
+    return (*allow, (names.CONTENT_TYPE, names.PLAIN_TEXT)) if text else allow, text
+
+
+def _document(event: Refused) -> bytes:
+    import json  # a runtime never gets here, and its cold start does not pay for it
+
+    document = {"errorMessage": event.error_message, "errorType": event.error_type}
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES)
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def decode_answer(ask: type, head: ResponseHead, body: bytes) -> FinalAnswer:
@@ -98,6 +109,5 @@ def _decode_refusal(head: ResponseHead, body: bytes) -> Refused:
     except Malformed:
         text = body.decode("utf-8", "replace").removesuffix("\n")
         return Refused(status=head.status, error_message=text, allow=allow)
-    return Refused(
-        status=head.status, error_type=document.error_type, error_message=document.error_message, allow=allow
-    )
+    error_type, error_message = document.error_type, document.error_message
+    return Refused(status=head.status, error_type=error_type, error_message=error_message, allow=allow)

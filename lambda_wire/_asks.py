@@ -76,31 +76,27 @@ def decode_ask(ask: type, request_id: str, headers: Headers, payload: bytes) -> 
     Raises:
         Malformed: A field cannot be a field value; h11 lets some pass.
     """
-    content_type, error_type = field_value(headers, _CONTENT_TYPE), field_value(headers, _ERROR_TYPE)
     if ask is NextAsked:
         return NextAsked()
+    content_type, error_type, invocation_id, xray_cause = (
+        field_value(headers, name) for name in (_CONTENT_TYPE, _ERROR_TYPE, _INVOCATION_ID, _XRAY_CAUSE)
+    )
     if ask is BufferedResponse:
         return BufferedResponse(
-            request_id=request_id,
-            payload=payload,
-            content_type=content_type,
-            invocation_id=field_value(headers, _INVOCATION_ID),
+            request_id=request_id, payload=payload, content_type=content_type, invocation_id=invocation_id
         )
     if ask is ErrorReported:
         return ErrorReported(
             request_id=request_id,
             error_type=error_type,
             payload=payload,
-            xray_cause=field_value(headers, _XRAY_CAUSE),
+            xray_cause=xray_cause,
             content_type=content_type,
-            invocation_id=field_value(headers, _INVOCATION_ID),
+            invocation_id=invocation_id,
         )
     if ask is InitErrorReported:
         return InitErrorReported(
-            error_type=error_type,
-            payload=payload,
-            xray_cause=field_value(headers, _XRAY_CAUSE),
-            content_type=content_type,
+            error_type=error_type, payload=payload, xray_cause=xray_cause, content_type=content_type
         )
     if ask is RestoreErrorReported:
         return RestoreErrorReported(error_type=error_type, payload=payload, content_type=content_type)

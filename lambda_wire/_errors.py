@@ -54,8 +54,11 @@ class RequestRefused(Exception):
     """
 
     def __init__(self, refusal: Refused) -> None:
-        super().__init__(f"the service refused: {refusal!r}")
+        super().__init__(refusal)
         self.refusal = refusal
+
+    def __str__(self) -> str:
+        return f"the service refused: {self.refusal!r}"
 
 
 class StreamInterrupted(Exception):
@@ -66,6 +69,9 @@ class StreamInterrupted(Exception):
     """
 
     def __init__(self, answer: Accepted | Refused | None) -> None:
-        said = "closed the connection" if answer is None else f"answered {answer!r}"
-        super().__init__(f"the service {said} before the streamed response was complete")
+        super().__init__(answer)
         self.answer = answer
+
+    def __str__(self) -> str:
+        said = "closed the connection" if self.answer is None else f"answered {self.answer!r}"
+        return f"the service {said} before the streamed response was complete"

@@ -14,6 +14,7 @@ __all__ = ["decode_invocation", "encode_invocation"]
 _TEXT_FIELDS: Final = {
     names.CLIENT_CONTEXT.lower(): "client_context",
     names.COGNITO_IDENTITY.lower(): "cognito_identity",
+    names.DEADLINE_MS.lower(): "deadline",
     names.AWS_REQUEST_ID.lower(): "request_id",
     names.AWS_TENANT_ID.lower(): "tenant_id",
     names.CONTENT_TYPE.lower(): "content_type",
@@ -23,12 +24,11 @@ _TEXT_FIELDS: Final = {
 }
 #: Fields of the HTTP message, not of the invocation.
 _OF_THE_MESSAGE: Final = {"connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding"}
-_DEADLINE: Final = names.DEADLINE_MS.lower()
 _LONGEST_DEADLINE: Final = 19
 
 
 def encode_invocation(invocation: Invocation) -> Headers:
-    """Return the header fields of ``invocation`` in the service's order (alphabetical); empty ones are left out."""
+    """Return the header fields of ``invocation`` in the service's order (alphabetical); known ones are never empty."""
     deadline = "" if invocation.deadline_ms is None else str(invocation.deadline_ms)
     fields = (
         (names.CONTENT_TYPE, invocation.content_type),
@@ -40,9 +40,8 @@ def encode_invocation(invocation: Invocation) -> Headers:
         (names.INVOCATION_ID, invocation.invocation_id),
         (names.INVOKED_FUNCTION_ARN, invocation.invoked_function_arn),
         (names.TRACE_ID, invocation.trace_id),
-        *invocation.headers,
     )
-    return tuple((name, value) for name, value in fields if value)
+    return (*(field for field in fields if field[1]), *invocation.headers)
 
 
 def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
@@ -59,19 +58,17 @@ def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
         Malformed: There is no request id: the invocation could be neither answered nor reported.
     """
     text: dict[str, str] = {}
-    deadline_ms: int | None = None
     others: list[tuple[str, str]] = []
     for name, value in headers:
         known = _TEXT_FIELDS.get(name)
         if known is not None:
             text.setdefault(known, value)
-        elif name == _DEADLINE:
-            deadline_ms = _decode_deadline(value) if deadline_ms is None else deadline_ms
         elif name not in _OF_THE_MESSAGE:
             others.append((name, value))
     if not text.get("request_id"):
         raise Malformed(f"an invocation needs the header {names.AWS_REQUEST_ID}: without it there is no way to answer")
     text.setdefault("content_type", "")
+    deadline_ms = _decode_deadline(text.pop("deadline", ""))
     return Invocation(payload=payload, deadline_ms=deadline_ms, headers=tuple(others), **text)
 
 

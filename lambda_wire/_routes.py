@@ -1,8 +1,8 @@
 """The endpoints of the Runtime API, one row each, read by both ends.
 
 The service routes as the emulator's router does: percent-encoding in a path is decoded only where it is what Go's
-``net/url`` would have written itself; any other encoding is compared as it stands (observed: ids ``a%20b`` and
-``a%2520b``).
+``net/url`` would have written itself; any other encoding is compared as it stands. So there is exactly one way to write
+an id into a path, and none for an id with a slash (observed: ``a%20b``, ``a%2520b``, ``a:b``, ``a%3Ab``, ``a%2Fb``).
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ ROUTES: Final = (
     Route(method="GET", path=names.PING_PATH, asks=(PingAsked,), answers=(Pong, Refused)),
 )
 _ROUTE_OF: Final = {ask: route for route in ROUTES for ask in route.asks}
+#: The methods that chi, the emulator's router, has heard of: any other is 405 before its path is looked at (observed).
 _METHODS: Final = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 
 
@@ -73,24 +74,30 @@ def route_of(ask: type) -> Route:
 
 
 def target_of(route: Route, request_id: str = "") -> str:
-    """Return the request target for ``route``. The id is opaque: it is percent-encoded into its path segment."""
-    return route.path.replace(_PARAMETER, _encode(request_id, _UNRESERVED)) if request_id else route.path
+    """Return the request target for ``route``. The id is opaque: it is percent-encoded into its path segment.
+
+    Raises:
+        Malformed: The id holds a surrogate that stands for no byte.
+    """
+    return route.path.replace(_PARAMETER, _encode(request_id, _GO_SEGMENT))
 
 
 def match(method: str, target: str) -> Match | Refused:
     """Return the endpoint that a request line asks for, or the refusal that it gets: 404, or 405 with ``allow``.
 
     Raises:
-        Malformed: The target has a percent sign that does not start an encoded byte.
+        Malformed: The target is no path and no URL, or has a percent sign that does not start an encoded byte.
     """
     path = _path(target)
+    if method not in _METHODS:
+        return Refused(status=405)
     for route in ROUTES:
         request_id = _parameter(route.path, path)
         if request_id is None:
             continue
         if method == route.method:
             return Match(route=route, request_id=request_id)
-        return Refused(status=405, allow=route.method if method in _METHODS else "")
+        return Refused(status=405, allow=route.method)
     return NOT_FOUND
 
 
@@ -107,25 +114,36 @@ def _parameter(template: str, path: str) -> str | None:
 
 def _path(target: str) -> str:
     """Return the path to route on: without scheme, authority and query, decoded where Go's router decodes it."""
-    if not target.startswith("/") and "://" in target:
-        target = "/" + target.split("://", 1)[1].partition("/")[2]
     raw = target.partition("?")[0]
+    if not raw.startswith("/") and raw != "*":
+        raw = _without_authority(raw)
+    if "%" not in raw:
+        return raw
     decoded = _decode(raw)
     return decoded if _encode(decoded, _GO_PATH) == raw else raw
 
 
-_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-#: What Go's net/url leaves as it is in a path (shouldEscape, encodePath).
-_GO_PATH: Final = _UNRESERVED | frozenset(b"$&+,/:;=@")
+def _without_authority(url: str) -> str:
+    """Return the path of a target in absolute form, as Go's ``url.ParseRequestURI`` finds it."""
+    scheme, colon, rest = url.partition(":")
+    if not colon or not scheme[:1].isalpha() or not all(ord(letter) in _SCHEME for letter in scheme):
+        raise Malformed(f"expected a request target that starts with '/' or is a URL, got {quote(url)}")
+    return "/" + rest[2:].partition("/")[2] if rest.startswith("//") else rest
+
+
+_LETTERS_AND_DIGITS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_SCHEME: Final = _LETTERS_AND_DIGITS | frozenset(b"+-.")
+#: What Go's net/url leaves as it is in a path (shouldEscape, encodePath), and in one segment of it.
+_GO_PATH: Final = _LETTERS_AND_DIGITS | frozenset(b"-._~$&+,/:;=@")
+_GO_SEGMENT: Final = _GO_PATH - frozenset(b"/")
 
 
 def _encode(text: str, plain: frozenset[int]) -> str:
-    data = text.encode("utf-8", "surrogateescape")
-    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in data)
+    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in _bytes(text))
 
 
 def _decode(text: str) -> str:
-    first, *rest = text.encode("utf-8", "surrogateescape").split(b"%")
+    first, *rest = _bytes(text).split(b"%")
     decoded = bytearray(first)
     for part in rest:
         digits = part[:2]
@@ -134,3 +152,10 @@ def _decode(text: str) -> str:
         decoded.append(int(digits, 16))
         decoded += part[2:]
     return decoded.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as fault:
+        raise Malformed(f"expected text of a request target, got {quote(text)}") from fault

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeAlias, TypeVar
 
-from lambda_wire._record import record
+from lambda_wire._record import field, record
 from lambda_wire._types import BytesLike
 
 __all__ = ["Dial", "Exchange", "Hangup", "Read", "Want", "Write"]
@@ -35,7 +35,7 @@ class Write:
     Throw ``ConnectionLost`` when the connection has ended.
     """
 
-    buffers: tuple[BytesLike, ...]
+    buffers: tuple[BytesLike, ...] = field(repr=False)
     listening: bool = False
 
 

@@ -1,0 +1,86 @@
+"""What a conversation may want of its driver: four things, and a driver that obeys them can run any conversation."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
+
+
+def test_there_are_four_wants() -> None:
+    """The union is closed: a driver that knows these knows all."""
+    assert set(get_args(Want)) == {Dial, Write, Read, Hangup}
+
+
+@pytest.mark.parametrize(
+    ("want", "same"),
+    [(Dial(), Dial()), (Write(buffers=(b"a",)), Write(buffers=(b"a",))), (Read(), Read()), (Hangup(), Hangup())],
+)
+def test_a_want_is_a_value(want: Want, same: Want) -> None:
+    """Equal by what it says, and it cannot be changed on its way to the driver."""
+    assert want == same
+    assert hash(want) == hash(same)
+    with pytest.raises(AttributeError, match="frozen"):
+        want.anything = 1  # type: ignore[union-attr]  # what the test is about
+
+
+def test_a_write_is_deaf_and_a_read_is_bounded_unless_said_otherwise() -> None:
+    """No read without a limit."""
+    assert Write(buffers=()).listening is False
+    assert Write(buffers=(), listening=True) != Write(buffers=())
+    assert Read().max_bytes == 65_536
+    assert Read(max_bytes=1) != Read()
+
+
+def test_a_write_does_not_show_its_payload() -> None:
+    """A logged want must not be megabytes of somebody's data."""
+    assert repr(Write(buffers=(b"secret" * 1000, memoryview(b"secret")))) == "Write(listening=False)"
+
+
+def converse() -> Exchange[bytes]:
+    """A whole conversation: dial, say, hear, hang up."""
+    yield Dial()
+    early = yield Write(buffers=(b"ping", bytearray(b"!")), listening=True)
+    heard = b"" if early else (yield Read(max_bytes=3))
+    yield Hangup()
+    return early + heard
+
+
+class Peer:
+    """The smallest driver: it answers wants from a list, and notes what was written."""
+
+    def __init__(self, early: bytes, data: bytes) -> None:
+        self.early, self.data, self.written, self.open = early, data, b"", False
+
+    def answer(self, want: Want) -> bytes:
+        match want:
+            case Dial():
+                self.open = True
+            case Write():
+                self.written += b"".join(want.buffers)
+                return self.early if want.listening else b""
+            case Read():
+                return self.data[: want.max_bytes]
+            case Hangup():
+                self.open = False
+        return b""
+
+
+def run(exchange: Exchange[bytes], peer: Peer) -> bytes:
+    want = next(exchange)
+    while True:
+        try:
+            want = exchange.send(peer.answer(want))
+        except StopIteration as end:
+            answer: bytes = end.value
+            return answer
+
+
+@pytest.mark.parametrize(("early", "answer"), [(b"", b"pon"), (b"no", b"no")])
+def test_a_conversation_is_a_generator_of_wants(early: bytes, answer: bytes) -> None:
+    """A driver sends each answer in and gets the result when it ends."""
+    peer = Peer(early, b"pong")
+    assert run(converse(), peer) == answer
+    assert (peer.written, peer.open) == (b"ping!", False)
