@@ -42,13 +42,23 @@ __all__ = [
     "Violation",
 ]
 
-_FORBIDDEN: Final = {ord(c): None for c in "\r\n\0"}
+_CONTROLS: Final = {code: None for code in (*range(0x20), 0x7F) if code != ord("\t")}
+_TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_OF_THE_MESSAGE: Final = frozenset({"connection", "content-length", "trailer", "transfer-encoding"})
 
 
 def _require_field_value(value: str, what: str) -> None:
-    """Refuse what would end or corrupt a header line (RFC 9110, 5.5)."""
-    if value.translate(_FORBIDDEN) != value or value.strip(" \t") != value:
-        raise Malformed(f"{what} must be a header value without CR, LF, NUL or outer blanks, got {quote(value)}")
+    """Refuse what would end or corrupt a header line, or be refused by the service (RFC 9110, 5.5)."""
+    if value.translate(_CONTROLS) != value or value.strip(" \t") != value:
+        raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(value)}")
+
+
+def _require_field_name(name: str) -> None:
+    """Refuse what is no header name, or speaks of the message and not of the invocation (RFC 9110, 5.1)."""
+    if not name or not _TOKEN.issuperset(name):
+        raise Malformed(f"a header name must be a token, got {quote(name)}")
+    if name.lower() in _OF_THE_MESSAGE:
+        raise Malformed(f"a header of an invocation cannot be {quote(name)}: it frames the message")
 
 
 def _require_request_id(value: str) -> None:
@@ -129,6 +139,8 @@ class ResponseFailed:
     error_body: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
+        if not self.error_type:
+            raise Malformed("error_type must not be empty: without it the service takes the stream for complete")
         _require_field_value(self.error_type, "error_type")
 
 
@@ -232,6 +244,7 @@ class Invocation:
         ):
             _require_field_value(getattr(self, what), what)
         for name, value in self.headers:
+            _require_field_name(name)
             _require_field_value(value, name)
 
 

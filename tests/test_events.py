@@ -171,12 +171,27 @@ class TestEvery:
         assert repr(full(kind)).startswith(f"{kind.__name__}(")
 
 
-@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\0b", " a", "a ", "\ta", "a\t", "\r\nX: y"])
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\0b", " a", "a ", "\ta", "a\t", "\r\nX: y", "a\x01b", "a\x7fb"])
 @pytest.mark.parametrize(("kind", "name"), HEADER_FIELDS, ids=lambda part: getattr(part, "__name__", part))
 def test_header_values_cannot_break_a_head(kind: type, name: str, bad: str) -> None:
-    """RFC 9110, 5.5: no CR, LF, NUL or outer blanks; the message names the field."""
+    """RFC 9110, 5.5: no control characters or outer blanks; the message names the field."""
     with pytest.raises(Malformed, match=name):
         full(kind, **{name: bad})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a:b", "\u00e9", "Content-Length", "transfer-encoding", "Connection", "trailer"]
+)
+def test_other_headers_cannot_reframe_the_message(name: str) -> None:
+    """A name that is no token, or frames the message, would change what the rest of it means (RFC 9110, 5.1)."""
+    with pytest.raises(Malformed, match="header"):
+        full(Invocation, headers=((name, "1"),))
+
+
+def test_a_failed_stream_names_its_error() -> None:
+    """Without a type the service takes the stream for complete (observed)."""
+    with pytest.raises(Malformed, match="error_type"):
+        ResponseFailed(error_type="", error_body=b"")
 
 
 def test_the_fields_that_are_header_values() -> None:
