@@ -8,6 +8,7 @@ with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -28,6 +29,8 @@ __all__ = ["ResponseStream", "Runtime", "connect"]
 
 _T = TypeVar("_T")
 _CONNECT_TIMEOUT_S: Final = 5.0
+#: How many buffers one system call takes: IOV_MAX of Linux and macOS.
+_MOST_BUFFERS: Final = 1024
 _DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -272,13 +275,15 @@ class _Wire:
                 return self._hear(wire)
             while buffers:
                 try:
-                    sent = wire.sendmsg(buffers, [], _DONT_WAIT if listening else 0)
+                    sent = wire.sendmsg(buffers[:_MOST_BUFFERS], [], _DONT_WAIT if listening else 0)
                 except BlockingIOError:
                     if self._speaks_before_writable(wire):
                         return self._hear(wire)
                     continue
                 buffers = _left_over(buffers, sent)
         except OSError as fault:
+            with contextlib.suppress(OSError):  # so that a service that still lives hears that no more will come
+                wire.shutdown(socket.SHUT_WR)
             raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
         return b""
 

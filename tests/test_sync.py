@@ -194,6 +194,26 @@ def test_a_large_response_goes_out_whole() -> None:
         assert runtime.respond(runtime.next_invocation(), payload) == Accepted()
 
 
+def test_thousands_of_chunks_in_one_write() -> None:
+    """More buffers than one system call takes are written in as many calls as it takes."""
+    chunks = [b"%d" % number for number in range(5_000)]
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            held.hear()
+            held.say(INVOCATION)
+            assert held.hear() == ResponseStarted(request_id="id-1")
+            for chunk in chunks:
+                assert held.hear() == ResponseChunk(data=chunk)
+            assert held.hear() == ResponseFinished()
+            held.say(Accepted())
+
+    with service(script) as address, sync.connect(address) as runtime:
+        stream = runtime.stream(runtime.next_invocation())
+        stream.write(*chunks)
+        assert stream.finish() == Accepted()
+
+
 def test_an_early_answer_is_noticed_while_a_write_blocks() -> None:
     """A service that answers and reads no further would block a writer that only writes for ever."""
     noticed = threading.Event()
