@@ -1,0 +1,174 @@
+"""The one answer to one invocation, and what becomes of it.
+
+Whoever answers (the value that the handler returned, its generator, its writer, its exception) goes through one
+``Answer``, which knows how far the answer has come. So an error is reported where it still can be: to ``/error`` before
+the first byte, in trailers after it, in the log after the end. And nothing is ever posted twice: an answer that was
+begun is never begun again, and one that was ended is ended, whether the service took it or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeGuard, TypeVar
+
+from lambda_wire import _names as names
+from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT, encode_error, error_type_header
+from lambda_wire._errors import Busy, ConnectionLost, LocalProtocolError, ProtocolError, StreamInterrupted
+from lambda_wire._events import Accepted, Invocation, Refused
+from lambda_wire._prelude import DELIMITER, Prelude, encode_prelude
+from lambda_wire._types import BytesLike
+from lambda_wire.bootstrap.failures import cause, describe, log_failure, log_line, refusal
+from lambda_wire.sync import ResponseStream, Runtime
+
+__all__ = ["Answer", "is_bytes"]
+
+_T = TypeVar("_T")
+
+#: What the way to the service may raise. What the handler raises is handled elsewhere.
+_ON_THE_WAY: Final = (ConnectionLost, ProtocolError, StreamInterrupted, Busy)
+
+
+class Answer:
+    """What has been said, and may still be said, in answer to ``invocation``.
+
+    Attributes:
+        content_type: Of the stream, until it has begun.
+        claimed: Whether a response writer was handed out.
+    """
+
+    def __init__(self, runtime: Runtime, invocation: Invocation) -> None:
+        self._runtime = runtime
+        self._invocation = invocation
+        self._stream: ResponseStream | None = None
+        self._ended = False
+        self._interruption: Exception | None = None
+        self._reported: BaseException | None = None
+        self.content_type: str = names.OCTET_STREAM
+        self.claimed = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the service has been told anything."""
+        return self._stream is not None or self._ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can be said."""
+        return self._ended
+
+    def respond(self, payload: BytesLike, content_type: str) -> None:
+        """Give the whole response at once."""
+        self._end(lambda: self._runtime.respond(self._invocation, payload, content_type=content_type))
+
+    def send_prelude(self, prelude: Prelude) -> None:
+        """Begin an HTTP response: the metadata leaves now, in a write of its own.
+
+        JSON and delimiter are two chunks: one widely used emulator looks for a chunk that is the delimiter.
+
+        Raises:
+            Malformed: It is too large. Nothing was sent.
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
+        """
+        encoded = encode_prelude(prelude)
+        self.content_type = names.HTTP_INTEGRATION_RESPONSE
+        self._start(encoded.removesuffix(DELIMITER), DELIMITER)
+
+    def write(self, data: BytesLike | str) -> None:
+        """Send bytes or text at once; the first of it begins the stream. Nothing is sent for empty data.
+
+        Raises:
+            TypeError: It is neither bytes nor text.
+            StreamInterrupted, ConnectionLost, ProtocolError: The stream cannot go on; this was logged. Stop producing.
+            LocalProtocolError: The response is complete.
+        """
+        chunk = _as_bytes(data)
+        self._require_open()
+        if not chunk:
+            return
+        stream = self._stream
+        if stream is None:
+            self._start(chunk)
+        else:
+            self._say(lambda: stream.write(chunk))
+
+    def finish(self) -> None:
+        """Complete the stream. One that had no data is an empty stream.
+
+        Raises:
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``write``, when it had not begun.
+            LocalProtocolError: The response is complete already.
+        """
+        self._require_open()
+        stream = self._stream or self._start()
+        self._end(stream.finish)
+
+    def fail(self, fault: BaseException) -> None:
+        """Report that the handler failed, where it can still be reported, and log it; the same failure only once."""
+        if fault is self._interruption or fault is self._reported:
+            return
+        self._reported = fault
+        error = describe(fault)
+        log_failure(error)
+        if self._ended:
+            log_line(f"the response to {self._invocation.request_id} had ended before: its caller is not told")
+            return
+        error_type, stream = error_type_header(error.error_type), self._stream
+        if stream is None:
+            document, xray_cause = encode_error(error), cause(fault)
+            self._end(
+                lambda: self._runtime.report_error(
+                    self._invocation, error_type=error_type, payload=document, xray_cause=xray_cause
+                )
+            )
+        else:
+            document = encode_error(error, max_bytes=MAX_TRAILER_DOCUMENT)
+            self._end(lambda: stream.fail(error_type=error_type, error_body=document))
+
+    def _start(self, *chunks: BytesLike) -> ResponseStream:
+        self._require_open()
+        self._stream = self._say(
+            lambda: self._runtime.stream(self._invocation, *chunks, content_type=self.content_type)
+        )
+        return self._stream
+
+    def _require_open(self) -> None:
+        if self._interruption is not None:
+            raise self._interruption
+        if self._ended:
+            raise LocalProtocolError("the response is complete: nothing can be added to it")
+
+    def _say(self, post: Callable[[], _T]) -> _T:
+        """Send a part; when that fails, the response is over."""
+        try:
+            return post()
+        except _ON_THE_WAY as fault:
+            self._ended, self._interruption = True, fault
+            reason = str(fault)
+            if isinstance(fault, StreamInterrupted) and isinstance(fault.answer, Refused):
+                reason = f"the service refused the rest of it with {refusal(fault.answer)}"
+            log_line(f"the streamed response to {self._invocation.request_id} was cut short: {reason}")
+            raise
+
+    def _end(self, post: Callable[[], Accepted | Refused]) -> None:
+        """Send what ends the answer. Whatever comes of it, the loop goes on: the service has had its say."""
+        self._ended = True
+        try:
+            verdict = post()
+        except _ON_THE_WAY as fault:
+            log_line(f"the answer to {self._invocation.request_id} may not have arrived: {fault}")
+            return
+        if isinstance(verdict, Refused):
+            log_line(f"the answer to {self._invocation.request_id} was refused with {refusal(verdict)}")
+
+
+def is_bytes(value: object) -> TypeGuard[BytesLike]:
+    """Say whether this is data as it stands."""
+    return isinstance(value, (bytes, bytearray, memoryview))
+
+
+def _as_bytes(data: object) -> BytesLike:
+    if isinstance(data, str):
+        return data.encode()
+    if is_bytes(data):
+        return data
+    raise TypeError(f"a streamed body is made of bytes or str, got {type(data).__name__}")

@@ -1,0 +1,165 @@
+"""What is said of an exception: in the report to the service, to X-Ray, and in the log.
+
+The report is that of AWS's client: message, type name, and the stack as text, beginning at the first frame that is
+neither ours nor the machinery's between us and the handler. ``traceback`` is imported when something fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import dropwhile
+from typing import TYPE_CHECKING, Final
+
+from lambda_wire import _names as names
+from lambda_wire._error_payload import ErrorPayload, XrayException, XrayFrame, encode_xray_cause
+from lambda_wire._events import Refused
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
+
+__all__ = [
+    "RuntimeFault",
+    "cause",
+    "describe",
+    "ends_process",
+    "flush_logs",
+    "log_failure",
+    "log_line",
+    "message_of",
+    "refusal",
+]
+
+#: How much of a chain of causes X-Ray is told. Ours: a chain may be a loop.
+_LONGEST_CHAIN: Final = 10
+
+
+class RuntimeFault(Exception):
+    """A failure that the runtime itself finds and names, such as ``Runtime.HandlerNotFound``.
+
+    Args:
+        error_type: Its name, as AWS's client has it.
+        message: What is wrong.
+        stack_trace: Where in the handler's source, if it is there; our own frames would tell nothing.
+    """
+
+    def __init__(self, error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.stack_trace = stack_trace
+
+
+def ends_process(fault: BaseException) -> bool:
+    """Say whether a handler that raised this meant to end the process: ``SystemExit``, ``KeyboardInterrupt`` and such.
+
+    ``asyncio.CancelledError`` is no ``Exception`` either, but ends a task and not a process.
+    """
+    asyncio = sys.modules.get("asyncio")
+    return not isinstance(fault, Exception if asyncio is None else (Exception, asyncio.CancelledError))
+
+
+def message_of(fault: BaseException) -> str:
+    """Return ``str(fault)``, whatever the exception does when it is asked."""
+    try:
+        return str(fault)
+    except Exception as second:  # noqa: BLE001  # the failure must be reported, even if it cannot speak
+        return f"({type(fault).__name__} has no message: its __str__ raised {type(second).__name__})"
+
+
+def describe(fault: BaseException) -> ErrorPayload:
+    """Return the error document for ``fault``, uncut.
+
+    What ends the process is reported as ``Runtime.ExitError``, the name that the service itself gives to a runtime
+    that is gone.
+    """
+    if isinstance(fault, RuntimeFault):
+        return ErrorPayload(error_message=str(fault), error_type=fault.error_type, stack_trace=fault.stack_trace)
+    error_type, message = type(fault).__name__, message_of(fault)
+    if ends_process(fault):
+        message = f"the runtime process ends: {error_type}{': ' if message else ''}{message}"
+        error_type = names.RUNTIME_EXIT_ERROR
+    return ErrorPayload(error_message=message, error_type=error_type, stack_trace=_stack_trace(fault))
+
+
+def cause(fault: BaseException) -> str:
+    """Return the X-Ray cause of ``fault`` and of what caused it: a header value."""
+    exceptions = tuple(_xray_exception(link) for link in _chain(fault))
+    paths = dict.fromkeys(frame.path for exception in exceptions for frame in exception.stack)
+    directory = ""
+    with suppress(OSError):  # it may have been deleted
+        directory = os.getcwd()
+    return encode_xray_cause(directory, exceptions, tuple(paths))
+
+
+def _chain(fault: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = fault
+    for _ in range(_LONGEST_CHAIN):
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _xray_exception(fault: BaseException) -> XrayException:
+    if isinstance(fault, RuntimeFault):
+        return XrayException(type=fault.error_type, message=str(fault))
+    stack = (XrayFrame(path=frame.filename, line=frame.lineno or 0, label=frame.name) for frame in _frames(fault))
+    return XrayException(type=type(fault).__name__, message=message_of(fault), stack=tuple(stack))
+
+
+def _stack_trace(fault: BaseException) -> tuple[str, ...]:
+    """Return the stack as AWS's client formats it: one text a frame, without the carets of newer Pythons."""
+    from traceback import format_list
+
+    return tuple(format_list([(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in _frames(fault)]))
+
+
+def _frames(fault: BaseException) -> list[FrameSummary]:
+    """Return where it happened, from the handler inwards; all of it when no frame is the handler's."""
+    from traceback import extract_tb
+
+    ours = tuple(_machinery())
+    frames = list(extract_tb(fault.__traceback__))
+    return list(dropwhile(lambda frame: frame.filename.startswith(ours), frames)) or frames
+
+
+def _machinery() -> Iterator[str]:
+    """Yield where the code lies that stands between the process and the handler."""
+    yield os.path.join(os.path.dirname(__file__), "")
+    yield "<frozen importlib"
+    for name in ("importlib", "asyncio"):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path:
+            yield os.path.join(os.path.dirname(path), "")
+
+
+def refusal(refused: Refused) -> str:
+    """Return what the service said, for a line in the log."""
+    return f"{refused.status} {refused.error_type + ': ' if refused.error_type else ''}{refused.error_message}"
+
+
+def log_failure(error: ErrorPayload) -> None:
+    """Write a failure and its stack to stderr."""
+    stack = "".join(error.stack_trace)
+    traceback = f"Traceback (most recent call last):\n{stack}" if stack else ""
+    _write(f"[ERROR] {error.error_type}: {error.error_message}\n{traceback}")
+
+
+def log_line(text: str) -> None:
+    """Write what the runtime has to say to stderr, as one line."""
+    _write(f"lambda-wire: {' '.join(text.split())}\n")
+
+
+def flush_logs() -> None:
+    """Let go of what the handler has written and not ended with a line."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a log that is closed must not cost an answer
+            stream.flush()
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):  # as above
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -1,0 +1,103 @@
+"""The event in, the result out: JSON as AWS's client reads and writes it.
+
+It writes with simplejson; this is the standard library's encoder made to say the same: separators ``", "`` and
+``": "``, escaped to ASCII unless the execution environment is Python 3.12 or newer, ``Decimal`` as a number with all
+its digits, bytes inside a value as text. It differs in two things. NaN and infinities, which AWS's client writes
+although they are no JSON, are refused. A named tuple is an array here, and an object there.
+
+Source: awslambdaric 4.2.2, lambda_runtime_marshaller.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Final
+
+from lambda_wire import _names as names
+from lambda_wire._events import Invocation
+from lambda_wire.bootstrap.failures import RuntimeFault, message_of
+
+__all__ = ["read_event", "write_json"]
+
+_MANAGED_PYTHON: Final = "AWS_Lambda_python3."
+_NO_JSON: Final = "NaN and Infinity are no JSON: return None or a string in their place"
+_DECIMAL_MARK_BYTES: Final = 16
+
+
+def read_event(invocation: Invocation) -> object:
+    """Return the event: parsed when it is JSON, as bytes when its content type says that it is something else.
+
+    Raises:
+        RuntimeFault: ``Runtime.UnmarshalError``: it should be JSON and is not.
+    """
+    media_type = invocation.content_type.partition(";")[0].strip().lower()
+    if media_type not in ("", names.JSON):
+        return invocation.payload
+    try:
+        event: object = json.loads(invocation.payload)
+    except (ValueError, RecursionError) as fault:
+        raise RuntimeFault(names.RUNTIME_UNMARSHAL_ERROR, f"Unable to unmarshal input: {message_of(fault)}") from fault
+    return event
+
+
+def write_json(value: object) -> bytes:
+    """Return ``value`` as JSON.
+
+    Raises:
+        RuntimeFault: ``Runtime.MarshalError``: it cannot be said in JSON.
+    """
+    try:
+        return _write_json(value, ascii_only=not _is_python_312_or_newer()).encode()
+    except Exception as fault:  # a value may raise anything when it is looked at
+        reason = _NO_JSON if str(fault).startswith("Out of range float") else message_of(fault)
+        raise RuntimeFault(names.RUNTIME_MARSHAL_ERROR, f"Unable to marshal response: {reason}") from fault
+
+
+def _is_python_312_or_newer() -> bool:
+    """Whether this is one of AWS's Pythons that write text as it is. Elsewhere the variable is missing or different."""
+    name = os.environ.get(names.ENV_EXECUTION_ENV, "")
+    minor = name.removeprefix(_MANAGED_PYTHON)
+    return minor != name and minor.isascii() and minor.isdigit() and int(minor) >= 12
+
+
+def _write_json(value: object, *, ascii_only: bool) -> str:
+    decimals = _Decimals()
+    text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, default=decimals.default)
+    if ascii_only:
+        text = text.replace("\x7f", "\\u007f")
+    return decimals.put_into(text)
+
+
+class _Decimals:
+    """Writes ``Decimal`` digit by digit, which the standard encoder has no word for.
+
+    It is given a text in place of each: a mark of random bytes, which no value can hold by chance or by intent.
+    """
+
+    def __init__(self) -> None:
+        self._mark = ""
+        self._written: list[str] = []
+
+    def default(self, value: object) -> object:
+        """Return what the encoder shall write for a value that it does not know."""
+        if isinstance(value, bytes):
+            return value.decode()
+        from decimal import Decimal
+
+        if not isinstance(value, Decimal):
+            raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+        if not value.is_finite():
+            raise ValueError(_NO_JSON)
+        if not self._mark:
+            self._mark = os.urandom(_DECIMAL_MARK_BYTES).hex()
+        self._written.append(str(value))
+        return self._mark
+
+    def put_into(self, text: str) -> str:
+        """Return ``text`` with the numbers where the marks were, in order."""
+        if not self._mark:
+            return text
+        parts = text.split(f'"{self._mark}"')
+        assert len(parts) == len(self._written) + 1
+        return parts[0] + "".join(number + part for number, part in zip(self._written, parts[1:], strict=True))

@@ -1,0 +1,128 @@
+"""The response writer: for code that writes its response instead of returning it.
+
+def handler(event, context):
+    with context.response_writer() as response:
+        response.send_http_head(status_code=200, headers={"content-type": "text/plain"})
+        response.write("one ")
+        response.write_and_finish("two")
+        work_that_the_caller_need_not_wait_for()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from lambda_wire._errors import LocalProtocolError
+from lambda_wire._prelude import require_field_value
+from lambda_wire._responses import HttpResponse
+from lambda_wire._types import BytesLike
+from lambda_wire.bootstrap.answering import Answer
+
+__all__ = ["ResponseWriter"]
+
+
+class ResponseWriter:
+    """Writes the streamed response to one invocation. Every write leaves at once.
+
+    As a context manager it finishes the response at the end of the block, unless that was done inside. A block that
+    raises ends the response with the error, if it had begun; if it had not, the exception decides, as it does for every
+    handler. Without ``with``, the response is finished when the handler returns.
+
+    Used wrongly, it raises ``LocalProtocolError`` and nothing is sent: the response can go on, and the error can still
+    be reported.
+
+    Args:
+        answer: What is written.
+
+    Raises:
+        LocalProtocolError: The invocation has a writer already.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        if answer.claimed:
+            raise LocalProtocolError("this invocation has a response writer already: keep the first")
+        answer.claimed = True
+        self._answer = answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        if fault is None:
+            if not self._answer.ended:
+                self._answer.finish()
+        elif self._answer.begun and not self._answer.ended:
+            self._answer.fail(fault)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._answer.ended
+
+    def set_content_type(self, content_type: str) -> None:
+        """Say what kind of data this is. Without it, ``application/octet-stream``.
+
+        Raises:
+            LocalProtocolError: The response has begun.
+            Malformed: It is no header value.
+        """
+        self._require_unbegun("the content type")
+        require_field_value(content_type, "content_type")
+        self._answer.content_type = content_type
+
+    def send_http_head(
+        self,
+        *,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        cookies: Sequence[str] = (),
+        multi_value_headers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Begin an HTTP response. The head leaves at once; its arguments are those of ``HttpResponse``.
+
+        Raises:
+            LocalProtocolError: The response has begun.
+            Malformed: Something of it cannot be sent; the message says what.
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
+        """
+        self._require_unbegun("the HTTP head")
+        response = HttpResponse(
+            status_code=status_code, headers=headers, cookies=cookies, multi_value_headers=multi_value_headers
+        )
+        self._answer.send_prelude(response.prelude)
+
+    def write(self, data: BytesLike | str) -> None:
+        """Send data at once; text travels as UTF-8. Nothing is sent for empty data.
+
+        Raises:
+            TypeError: It is neither bytes nor text.
+            LocalProtocolError: The response is finished.
+            StreamInterrupted, ConnectionLost, ProtocolError: The service has answered already or went away: stop.
+        """
+        self._answer.write(data)
+
+    def finish(self) -> None:
+        """Complete the response. The caller has it whole; the handler may go on working.
+
+        Raises:
+            LocalProtocolError: It is finished already.
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
+        """
+        self._answer.finish()
+
+    def write_and_finish(self, data: BytesLike | str) -> None:
+        """``write``, then ``finish``.
+
+        Raises:
+            TypeError: It is neither bytes nor text.
+            LocalProtocolError: The response is finished.
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
+        """
+        self._answer.write(data)
+        self._answer.finish()
+
+    def _require_unbegun(self, what: str) -> None:
+        if self._answer.begun:
+            raise LocalProtocolError(f"{what} must be given before the first byte: the response has begun")
