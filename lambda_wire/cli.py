@@ -1,0 +1,121 @@
+"""The command line: ``lambda-wire COMMAND ...``, the same as ``python -m lambda_wire COMMAND ...``.
+
+Exit codes: 0 fine, 1 the thing asked about failed, 2 usage. An error is one line on stderr that says what to do.
+
+A command is a function that takes the arguments after its name. It imports what it needs when it is chosen: the cold
+start of a function on Lambda passes here, and argparse alone costs more than all that ``run`` needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+
+from lambda_wire import _names as names
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["main"]
+
+_Command: TypeAlias = Callable[[Sequence[str]], int]
+
+_PROGRAM: Final = "lambda-wire"
+_USAGE: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code.
+
+    Args:
+        arguments: Those after the program's name; ``sys.argv``'s when not given.
+
+    Raises:
+        SystemExit: Help was printed (0), the arguments were wrong (2), or a handler called ``sys.exit``.
+    """
+    name, *others = sys.argv[1:] if arguments is None else arguments or [""]
+    if name in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if name not in _COMMANDS:
+        wrong = f"there is no command {name!r}" if name else "no command was given"
+        return _refuse(f"{wrong}; the commands are: {', '.join(_COMMANDS)} (see {_PROGRAM} --help)")
+    _, command = _COMMANDS[name]
+    try:
+        return command(others)
+    except KeyboardInterrupt:
+        return 1
+
+
+def _run(arguments: Sequence[str]) -> int:
+    plain = len(arguments) <= 1 and not any(argument.startswith("-") for argument in arguments)
+    handler = "".join(arguments) if plain else _parsed_handler(arguments)
+    handler = handler or os.environ.get(names.ENV_HANDLER, "")
+    address = os.environ.get(names.ENV_RUNTIME_API, "")
+    if not handler:
+        return _refuse(f"no handler: name it as MODULE.FUNCTION, or set {names.ENV_HANDLER}")
+    if not address:
+        return _refuse(
+            f"{names.ENV_RUNTIME_API} is not set: Lambda and its emulators set it; to run a handler without them, use "
+            f"{_PROGRAM} local {handler}"
+        )
+    from lambda_wire._malformed import Malformed
+    from lambda_wire.bootstrap import serve
+
+    try:
+        return serve(handler, address)
+    except Malformed as fault:
+        return _refuse(f"{names.ENV_RUNTIME_API}: {fault}")
+
+
+def _parsed_handler(arguments: Sequence[str]) -> str:
+    parser = _parser("run")
+    parser.add_argument(
+        "handler",
+        metavar="MODULE.FUNCTION",
+        nargs="?",
+        default="",
+        help=f"what to run, such as app.handler; when not given, {names.ENV_HANDLER} says",
+    )
+    handler: str = parser.parse_args(arguments).handler
+    return handler
+
+
+def _local(arguments: Sequence[str]) -> int:
+    from lambda_wire.local import add_arguments, run
+
+    parser = _parser("local")
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
+
+
+_COMMANDS: Final[dict[str, tuple[str, _Command]]] = {
+    "run": ("serve a Python handler on Lambda or under an emulator", _run),
+    "local": ("serve a handler, or any other runtime, on this machine", _local),
+}
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    import argparse
+
+    class OneLineParser(argparse.ArgumentParser):
+        """Says what is wrong in one line."""
+
+        def error(self, message: str) -> NoReturn:
+            """End the program."""
+            self.exit(_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    return OneLineParser(prog=f"{_PROGRAM} {command}", description=_COMMANDS[command][0])
+
+
+def _help() -> str:
+    width = max(len(name) for name in _COMMANDS)
+    lines = [f"  {name:<{width}}  {summary}\n" for name, (summary, _) in _COMMANDS.items()]
+    return f"usage: {_PROGRAM} COMMAND ...\n\n{''.join(lines)}\n{_PROGRAM} COMMAND --help says more about each.\n"
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"{_PROGRAM}: {message}\n")
+    return _USAGE
