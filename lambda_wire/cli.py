@@ -84,11 +84,9 @@ def _parsed_handler(arguments: Sequence[str]) -> str:
 
 
 def _local(arguments: Sequence[str]) -> int:
-    from lambda_wire.local import add_arguments, run
+    from lambda_wire.local import run
 
-    parser = _parser("local")
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))
+    return run(_parser("local"), arguments)
 
 
 _COMMANDS: Final[dict[str, tuple[str, _Command]]] = {

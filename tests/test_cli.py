@@ -121,21 +121,18 @@ def test_a_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_local_is_loaded_when_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It adds its own arguments and is run with them."""
+    """It gets its own words, and says itself what they may be."""
     local = ModuleType("lambda_wire.local")
-    seen: list[argparse.Namespace] = []
+    seen: list[tuple[str, list[str]]] = []
 
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--port", type=int)
-
-    def run(arguments: argparse.Namespace) -> int:
-        seen.append(arguments)
+    def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+        seen.append((parser.prog, arguments))
         return 1
 
-    vars(local).update(add_arguments=add_arguments, run=run)
+    vars(local).update(run=run)
     monkeypatch.setitem(sys.modules, "lambda_wire.local", local)
-    assert main(["local", "--port", "7"]) == 1
-    assert seen == [argparse.Namespace(port=7)]
+    assert main(["local", "--port", "7", "a.b"]) == 1
+    assert seen == [("lambda-wire local", ["--port", "7", "a.b"])]
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

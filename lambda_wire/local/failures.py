@@ -1,0 +1,95 @@
+"""The failures that the service itself finds, with the documents that AWS gives to the caller of Invoke."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Final
+
+from lambda_wire import _names as names
+from lambda_wire._error_payload import sanitise_error_type
+from lambda_wire.local.call import Failure
+
+__all__ = [
+    "describe_exit",
+    "exited",
+    "no_entrypoint",
+    "oversized",
+    "reported",
+    "reported_midway",
+    "sandbox_failed",
+    "stopped",
+    "timed_out",
+    "truncated",
+]
+
+#: The command cannot be started. Source: the emulator's internal/lambda/fatalerror.
+_INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
+#: The platform's own fault. Source: as above.
+_SANDBOX_FAILURE: Final = "Sandbox.Failure"
+
+
+def _failure(error_type: str, message: str, *, cuts: bool = True, status: str = "error") -> Failure:
+    document = json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":"))
+    return Failure(error_type=error_type, document=document.encode("ascii"), cuts=cuts, status=status)
+
+
+def exited(request_id: str, how: str) -> Failure:
+    """The runtime ended before it had answered."""
+    return _failure(names.RUNTIME_EXIT_ERROR, f"RequestId: {request_id} Error: {how}")
+
+
+def describe_exit(returncode: int) -> str:
+    """Return what the service says of a process that ended (the emulator; Go's names of signals)."""
+    if returncode == 0:
+        return "Runtime exited without providing a reason"
+    if returncode > 0:
+        return f"Runtime exited with error: exit status {returncode}"
+    name = (signal.strsignal(-returncode) or f"signal {-returncode}").lower()
+    return f"Runtime exited with error: signal: {name}"
+
+
+def no_entrypoint(request_id: str, reason: str) -> Failure:
+    """The runtime could not be started at all."""
+    return _failure(_INVALID_ENTRYPOINT, f"RequestId: {request_id} Error: {reason}")
+
+
+def timed_out(request_id: str, timeout_s: float) -> Failure:
+    """The deadline passed."""
+    message = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
+    return _failure(names.SANDBOX_TIMEDOUT, message, status="timeout")
+
+
+def truncated(request_id: str) -> Failure:
+    """The runtime's answer was lost, and the runtime went on."""
+    message = f"RequestId: {request_id} Error: the runtime's answer ended before it was complete"
+    return _failure(names.RUNTIME_TRUNCATED_RESPONSE, message)
+
+
+def oversized(limit: int) -> Failure:
+    """The answer was too large. A stream ends cleanly there (InvokeWithResponseStream, recorded 2026-09)."""
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+    return _failure(names.FUNCTION_RESPONSE_SIZE_TOO_LARGE, message, cuts=False)
+
+
+def sandbox_failed(request_id: str) -> Failure:
+    """The embedded Lambda failed, not the function."""
+    return _failure(_SANDBOX_FAILURE, f"RequestId: {request_id} Error: the embedded Lambda failed")
+
+
+def stopped(request_id: str) -> Failure:
+    """The embedded Lambda was stopped while the function ran."""
+    return _failure(_SANDBOX_FAILURE, f"RequestId: {request_id} Error: the embedded Lambda was stopped")
+
+
+def reported(error_type: str, document: bytes) -> Failure:
+    """The runtime reported an error instead of an answer; its document goes on as it is."""
+    return Failure(error_type=sanitise_error_type(error_type), document=document, cuts=False)
+
+
+def reported_midway(error_type: str, document: bytes) -> Failure:
+    """The runtime ended its stream with the error trailers."""
+    kept = sanitise_error_type(error_type)
+    if document:
+        return Failure(error_type=kept, document=document, cuts=False)
+    return _failure(error_type, "", cuts=False)

@@ -1,0 +1,63 @@
+"""The environments of one function: each takes one caller at a time, further callers wait in the order they came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from lambda_wire.local import failures
+from lambda_wire.local.call import Call
+from lambda_wire.local.environment import Environment
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """Gives calls to environments; a warm one is preferred to one that must be started.
+
+    Args:
+        environments: All there are; none is added.
+    """
+
+    def __init__(self, environments: Sequence[Environment]) -> None:
+        self._all = tuple(environments)
+        self._idle = list(environments)
+        self._waiting: deque[Call] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def submit(self, call: Call) -> None:
+        """Run a call as soon as there is an environment for it."""
+        if self._stopped:
+            call.end(failures.stopped(call.request_id))
+            return
+        self._waiting.append(call)
+        self._assign()
+
+    def _assign(self) -> None:
+        while self._waiting and self._idle and not self._stopped:
+            environment = next((idle for idle in reversed(self._idle) if idle.warm), self._idle[-1])
+            self._idle.remove(environment)
+            task = asyncio.get_running_loop().create_task(self._run(environment, self._waiting.popleft()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, environment: Environment, call: Call) -> None:
+        try:
+            await environment.serve(call)
+        finally:
+            self._idle.append(environment)
+            self._assign()
+
+    async def stop(self) -> None:
+        """End all environments; callers that still wait are told."""
+        self._stopped = True
+        while self._waiting:
+            call = self._waiting.popleft()
+            call.end(failures.stopped(call.request_id))
+        await asyncio.gather(*(environment.stop() for environment in self._all))
+        for task in set(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(environment.stop() for environment in self._all))

@@ -1,0 +1,77 @@
+"""What the terminal shows of each invocation: START, END and REPORT lines as AWS logs them, errors, and warnings."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from lambda_wire.local.call import Call, Failure
+
+__all__ = ["Report", "to_stdout"]
+
+_SHOWN: Final = 4096
+
+
+def to_stdout(line: str) -> None:
+    """Print a line at once. That nobody reads it any more, or not in this alphabet, disturbs nothing."""
+    encoding = sys.stdout.encoding or "utf-8"
+    with contextlib.suppress(OSError):
+        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+class Report:
+    """Says what happens to invocations, a line at a time.
+
+    Args:
+        say: Takes each line.
+    """
+
+    def __init__(self, say: Callable[[str], None] = to_stdout) -> None:
+        self._say = say
+
+    def started(self, call: Call) -> None:
+        """The runtime has been given the event."""
+        self._say(f"START RequestId: {call.request_id} Version: $LATEST")
+
+    def failed(self, call: Call, failure: Failure | None) -> None:
+        """Show the error document, whoever else gets it."""
+        if failure is not None:
+            self._say(f"ERROR RequestId: {call.request_id} {_printable(failure.document)}")
+
+    def warn(self, call: Call, what: str) -> None:
+        """Say what the caller cannot see."""
+        self._say(f"WARN RequestId: {call.request_id} {what}")
+
+    def ended(self, call: Call, *, started_at: float, init_s: float | None, status: str) -> None:
+        """The environment is done with it.
+
+        Args:
+            call: The invocation.
+            started_at: When the runtime was given the event, on the monotonic clock.
+            init_s: How long the environment took to start, for its first invocation.
+            status: Shown unless it is ``success``.
+        """
+        parts = [f"REPORT RequestId: {call.request_id}", f"Duration: {_ms(time.monotonic() - started_at)}"]
+        if call.first_byte_at is not None:
+            parts.append(f"First Byte: {_ms(call.first_byte_at - started_at)}")
+        parts.append(f"Bytes: {call.size}")
+        if init_s is not None:
+            parts.append(f"Init Duration: {_ms(init_s)}")
+        if status != "success":
+            parts.append(f"Status: {status}")
+        self._say(f"END RequestId: {call.request_id}")
+        self._say("\t".join(parts))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+def _printable(document: bytes) -> str:
+    """Return a document as one line that cannot command the terminal."""
+    text = document[:_SHOWN].decode("utf-8", "replace").strip()
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return shown if len(document) <= _SHOWN else f"{shown}... ({len(document)} bytes)"

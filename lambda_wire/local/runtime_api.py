@@ -1,0 +1,274 @@
+"""The Runtime API of one execution environment: a loopback port of its own, and what is said on its connections.
+
+All connections share one lifecycle. An invocation goes to the poll that has waited longest; a poll whose connection
+ended takes none. Whatever the runtime says of an invocation goes to its ``Call`` at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Final
+
+from lambda_wire import _limits as limits
+from lambda_wire import _names as names
+from lambda_wire._errors import RemoteProtocolError
+from lambda_wire._events import (
+    Accepted,
+    Answer,
+    BufferedResponse,
+    ConnectionClosed,
+    Continue,
+    ContinueAsked,
+    ErrorReported,
+    InitErrorReported,
+    Invocation,
+    NextAsked,
+    PingAsked,
+    Pong,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    Violation,
+)
+from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._service import ServiceConnection, ServiceEvent
+from lambda_wire._signals import Signal
+from lambda_wire._state import State
+from lambda_wire.local import failures
+from lambda_wire.local.call import Call, Failure
+from lambda_wire.local.listener import Listener
+
+__all__ = ["RuntimeApi"]
+
+_READ: Final = 65_536
+_LINGER_S: Final = 2.0
+_TOO_LARGE: Final = 413
+
+
+class RuntimeApi:
+    """The service's end for one environment. Made by ``open``.
+
+    Attributes:
+        address: ``host:port`` for ``AWS_LAMBDA_RUNTIME_API``.
+        news: Set when the environment can take an invocation, or has reported that it cannot start.
+        init_failure: What it reported then.
+    """
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.news = asyncio.Event()
+        self.init_failure: Failure | None = None
+        self._lifecycle = StandardLifecycle()
+        self._polls: deque[asyncio.Future[Invocation]] = deque()
+        self._call: Call | None = None
+        self._invocation: Invocation | None = None
+        self._unsent = False
+        self._listener: Listener | None = None
+
+    @classmethod
+    async def open(cls) -> RuntimeApi:
+        """Begin to listen on a free port of the loopback interface."""
+        api = cls()
+        api._listener = await Listener.open("127.0.0.1", 0, api._serve)
+        api.address = f"127.0.0.1:{api._listener.port}"
+        return api
+
+    def hand_over(self, call: Call, invocation: Invocation) -> None:
+        """Answer the oldest poll. ``news`` must be set, and ``init_failure`` not."""
+        self._call, self._invocation, self._unsent = call, invocation, True
+        self._polls.popleft().set_result(invocation)
+        self.news.clear()
+
+    async def finished(self) -> None:
+        """Wait until everything that the runtime said before it ended has been heard."""
+        if self._listener is not None:
+            await self._listener.finished()
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Conversation(self, reader, writer).hold()
+
+    # -- what the conversations say
+
+    @property
+    def lifecycle(self) -> StandardLifecycle:
+        """The state that all connections share."""
+        return self._lifecycle
+
+    @property
+    def call(self) -> Call | None:
+        """The invocation that was handed over last."""
+        return self._call
+
+    def repeated(self) -> Invocation | None:
+        """Return the event that is still unanswered: a second poll gets it again (observed)."""
+        return self._invocation if self._unsent or self._lifecycle.state is State.RUNNING else None
+
+    def note_sent(self) -> None:
+        """The invocation is on its way; from now on the lifecycle knows it."""
+        self._unsent = False
+
+    def wait_for_invocation(self) -> asyncio.Future[Invocation]:
+        """Queue a poll."""
+        poll: asyncio.Future[Invocation] = asyncio.get_running_loop().create_future()
+        self._polls.append(poll)
+        if self._lifecycle.state is State.READY:
+            self.news.set()
+        return poll
+
+    def withdraw(self, poll: asyncio.Future[Invocation]) -> None:
+        """Take back a poll whose connection has ended."""
+        if poll in self._polls:
+            self._polls.remove(poll)
+            if not self._polls and self.init_failure is None:
+                self.news.clear()
+
+    def report_init_failure(self, failure: Failure) -> None:
+        """The runtime cannot start."""
+        self.init_failure = failure
+        self.news.set()
+
+
+class _Conversation:
+    """One connection of the runtime."""
+
+    def __init__(self, api: RuntimeApi, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._api = api
+        self._reader = reader
+        self._writer = writer
+        self._connection = ServiceConnection(api.lifecycle)
+        self._over = 0
+        """Bytes of the stream beyond what its caller may be given."""
+
+    async def hold(self) -> None:
+        while not self._connection.must_close:
+            try:
+                event = self._connection.next_event()
+            except RemoteProtocolError as fault:
+                if fault.reply is not None:
+                    await self._send(fault.reply)
+                break
+            if isinstance(event, Signal):
+                self._connection.receive_data(await self._reader.read(_READ))
+            elif isinstance(event, ConnectionClosed):
+                return
+            else:
+                await self._hear(event)
+        await self._linger()
+
+    async def _hear(self, event: ServiceEvent) -> None:
+        call = self._api.call
+        match event:
+            case NextAsked():
+                await self._answer_poll()
+            case ContinueAsked():
+                await self._send(Continue())
+            case PingAsked():
+                await self._send(Pong())
+            case InitErrorReported():
+                self._api.report_init_failure(failures.reported(event.error_type, event.payload))
+                await self._send(Accepted())
+            case Violation():
+                if event.reply.status == _TOO_LARGE and call is not None:
+                    limit = limits.MAX_STREAM if call.size > limits.MAX_PAYLOAD else limits.MAX_PAYLOAD
+                    call.end(failures.oversized(limit))
+                await self._send(event.reply)
+            case _ if call is not None:
+                await self._hear_answer(call, event)
+            case _:
+                raise AssertionError(f"the lifecycle allowed {event!r} before any invocation")
+
+    async def _hear_answer(self, call: Call, event: ServiceEvent) -> None:
+        match event:
+            case ResponseStarted():
+                self._over = 0
+                call.start(event.content_type, streaming=event.response_mode == names.STREAMING)
+            case ResponseChunk():
+                await self._pass_on(call, event.data)
+            case ResponseFinished() | ResponseFailed() if self._over:
+                await self._send(_refused(call))
+            case ResponseFinished():
+                call.end()
+                await self._send(Accepted())
+            case ResponseFailed():
+                call.end(failures.reported_midway(event.error_type, event.error_body))
+                await self._send(Accepted())
+            case BufferedResponse():
+                call.start(event.content_type, streaming=False)
+                await call.write(event.payload)
+                call.end()
+                await self._send(Accepted())
+            case ErrorReported():
+                call.end(failures.reported(event.error_type, event.payload))
+                await self._send(Accepted())
+            case _:
+                raise AssertionError(f"no part of an answer: {event!r}")
+
+    async def _pass_on(self, call: Call, data: bytes) -> None:
+        """Hand a piece to the caller; of what exceeds his limit nothing, and a runtime that goes on for long is cut."""
+        if call.size + len(data) <= call.max_stream and not self._over:
+            await call.write(data)
+            return
+        self._over += len(data)
+        call.end(failures.oversized(call.max_stream))
+        if self._over > limits.MAX_PAYLOAD:
+            await self._send(_refused(call))
+
+    async def _answer_poll(self) -> None:
+        """Wait for an invocation, and meanwhile notice when the runtime goes away."""
+        invocation = self._api.repeated()
+        if invocation is None:
+            poll = self._api.wait_for_invocation()
+            try:
+                if not await self._stays_for(poll):
+                    return
+                invocation = await poll
+            finally:
+                self._api.withdraw(poll)
+        await self._send(invocation)
+
+    async def _stays_for(self, poll: asyncio.Future[Invocation]) -> bool:
+        """Wait for the poll's answer, or for bytes, which belong to the next request; ``False`` when neither comes."""
+        read = asyncio.ensure_future(self._reader.read(_READ))
+        either: set[asyncio.Future[Invocation] | asyncio.Future[bytes]] = {poll, read}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            read.cancel()
+        await asyncio.wait({read})
+        if read.cancelled():
+            return True
+        data = read.result()
+        self._connection.receive_data(data)
+        return bool(data) or poll.done()
+
+    async def _send(self, answer: Answer) -> None:
+        for buffer in self._connection.send_buffers(answer):
+            self._writer.write(buffer)
+        if isinstance(answer, Invocation):
+            self._api.note_sent()
+        await self._writer.drain()
+
+    async def _linger(self) -> None:
+        """Let the runtime read our last word: closing with unread bytes would reset the connection (RFC 9112, 9.6)."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                self._writer.write_eof()
+                while await self._reader.read(_READ):
+                    pass
+
+
+def _refused(call: Call) -> Refused:
+    return Refused(
+        status=_TOO_LARGE,
+        error_type=names.REQUEST_ENTITY_TOO_LARGE,
+        error_message=f"Exceeded maximum allowed payload size ({call.max_stream} bytes).",
+    )

@@ -1,0 +1,77 @@
+"""The embedded Lambda: one port for callers, environments behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lambda_wire.local.call import Call
+from lambda_wire.local.callers import Reply, Request, serve_caller
+from lambda_wire.local.environment import Environment
+from lambda_wire.local.function_url import answer_url
+from lambda_wire.local.invoke_api import MAX_EVENT, answer_invoke, is_invoke
+from lambda_wire.local.listener import Listener
+from lambda_wire.local.pool import Pool
+from lambda_wire.local.report import Report
+from lambda_wire.local.worker import Launch
+
+__all__ = ["EmbeddedLambda"]
+
+
+class EmbeddedLambda:
+    """A function on a port: Invoke on its path, the function URL on every other.
+
+    Args:
+        launch: Starts a runtime; called for each environment.
+        timeout_s: Of the function.
+        environments: How many callers are served at once.
+        report: Where to say what happens.
+    """
+
+    def __init__(
+        self, launch: Launch, *, timeout_s: float = 900.0, environments: int = 1, report: Report | None = None
+    ) -> None:
+        self._report = report or Report()
+        self._pool = Pool([Environment(timeout_s, launch, self._report) for _ in range(environments)])
+        self._listener: Listener | None = None
+        self._host = ""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the callers' port."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Where callers are served; 0 before ``start``."""
+        return self._listener.port if self._listener is not None else 0
+
+    @property
+    def submit(self) -> Callable[[Call], None]:
+        """Runs a call without HTTP."""
+        return self._pool.submit
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Begin to serve callers. The first of them starts a runtime.
+
+        Raises:
+            OSError: The address cannot be had.
+        """
+        self._host = host
+        self._listener = await Listener.open(host, port, self._serve)
+
+    async def stop(self) -> None:
+        """Stop everything; afterwards nothing that was started is left."""
+        await self._pool.stop()
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await serve_caller(reader, writer, self._answer, max_body=MAX_EVENT)
+
+    async def _answer(self, request: Request, reply: Reply) -> None:
+        if is_invoke(request.head.target):
+            await answer_invoke(request, reply, self._pool.submit)
+        else:
+            await answer_url(request, reply, self._pool.submit, self._report, self.port)

@@ -1,0 +1,276 @@
+"""Invoke of the embedded Lambda, as real SDKs call it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import importlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lambda_wire._responses import HttpResponse, StreamingResponse
+from lambda_wire.testing import LocalLambda
+from tests.real_parts import need_module
+
+PATH = "/2015-03-31/functions/any%3Aname/invocations"
+
+
+class Function:
+    """A handler whose answers the tests choose."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[Any, Any], object] = lambda event, _: event
+        self.calls: list[tuple[Any, Any]] = []
+        self.called = threading.Semaphore(0)
+
+    def __call__(self, event: object, context: object) -> object:
+        self.calls.append((event, context))
+        self.called.release()
+        return self.answer(event, context)
+
+
+@pytest.fixture
+def function() -> Function:
+    return Function()
+
+
+@pytest.fixture
+def fn(function: Function) -> Iterator[LocalLambda]:
+    with LocalLambda(function) as running:
+        yield running
+
+
+@pytest.fixture
+def aws(fn: LocalLambda) -> Iterator[Any]:
+    """AWS's SDK, with nothing but the endpoint changed."""
+    need_module("boto3")
+    config = importlib.import_module("botocore.config").Config(retries={"total_max_attempts": 1})
+    client = importlib.import_module("boto3").client(
+        "lambda",
+        endpoint_url=fn.url,
+        region_name="us-east-1",
+        aws_access_key_id="id",
+        aws_secret_access_key="secret",
+        config=config,
+    )
+    yield client
+    client.close()
+
+
+def post(
+    fn: LocalLambda, body: bytes | None = b"{}", method: str = "POST", **headers: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", int(fn.url.rpartition(":")[2]), timeout=30)
+    try:
+        connection.request(method, PATH, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+# -- by boto3
+
+
+def test_boto3_invokes_a_function(function: Function, aws: Any) -> None:
+    """Payload in, payload out; version and request id in the headers."""
+    answer = aws.invoke(FunctionName="any", Payload=b'{"a": [1]}')
+    assert json.loads(answer["Payload"].read()) == {"a": [1]}
+    assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
+    assert "FunctionError" not in answer
+    assert answer["ResponseMetadata"]["RequestId"] == function.calls[0][1].aws_request_id
+
+
+def test_boto3_learns_of_a_function_error(function: Function, aws: Any) -> None:
+    """Status 200, FunctionError, and the document as the payload."""
+
+    def fail(_: object, __: object) -> object:
+        raise ValueError("no")
+
+    function.answer = fail
+    answer = aws.invoke(FunctionName="any", Payload=b"1")
+    assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
+    document = json.loads(answer["Payload"].read())
+    assert (document["errorType"], document["errorMessage"]) == ("ValueError", "no")
+
+
+def test_boto3_passes_client_context_and_tenant(function: Function, aws: Any) -> None:
+    """Decoded from base64, raw UTF-8, line breaks as blanks."""
+    context = json.dumps({"custom": {"ключ": "é"}}, ensure_ascii=False, indent=1)
+    aws.invoke(
+        FunctionName="any", ClientContext=base64.b64encode(context.encode()).decode(), TenantId="blue", Payload=b"{}"
+    )
+    (_, seen) = function.calls[0]
+    assert seen.client_context.custom == {"ключ": "é"}
+    assert seen.tenant_id == "blue"
+
+
+def test_boto3_invokes_asynchronously(function: Function, aws: Any) -> None:
+    """202 and nothing else, before the function has run."""
+    release = threading.Event()
+
+    def wait(_: object, __: object) -> object:
+        assert release.wait(30)
+        return None
+
+    function.answer = wait
+    answer = aws.invoke(FunctionName="any", InvocationType="Event", Payload=b'"later"')
+    assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
+    answer = aws.invoke(FunctionName="any", InvocationType="DryRun", Payload=b"{}")  # on the same connection
+    assert answer["StatusCode"] == 204
+    release.set()
+    assert function.called.acquire(timeout=30)
+    assert function.calls[0][0] == "later"
+
+
+def test_an_asynchronous_stream_is_thrown_away(function: Function, fn: LocalLambda) -> None:
+    """However long it is: nobody takes it."""
+    function.answer = lambda _, __: StreamingResponse(b"x" * 65_536 for _ in range(50))
+    assert post(fn, x_amz_invocation_type="Event")[::2] == (202, b"")
+    function.answer = lambda event, _: event
+    assert post(fn, b"2")[2] == b"2"
+
+
+def test_boto3_tries_without_running(function: Function, aws: Any) -> None:
+    """DryRun: 204, and the function is not called."""
+    answer = aws.invoke(FunctionName="any", InvocationType="DryRun", Payload=b"{}")
+    assert (answer["StatusCode"], answer["Payload"].read()) == (204, b"")
+    assert function.calls == []
+
+
+def test_boto3_sends_nothing(function: Function, aws: Any) -> None:
+    """No payload is an empty object."""
+    assert json.loads(aws.invoke(FunctionName="any")["Payload"].read()) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        ({"Payload": b"not json"}, "InvalidRequestContentException", 400),
+        ({"ClientContext": "e30", "Payload": b"{}"}, "InvalidRequestContentException", 400),
+        ({"ClientContext": "bm8=", "Payload": b"{}"}, "InvalidRequestContentException", 400),
+        ({"Payload": b'"' + b"x" * 6 * 1024 * 1024 + b'"'}, "RequestTooLargeException", 413),
+        ({"InvocationType": "Event", "Payload": b'"' + b"x" * 1024 * 1024 + b'"'}, "RequestTooLargeException", 413),
+        ({"InvocationType": "Sometimes"}, "InvalidParameterValueException", 400),
+    ],
+)
+def test_boto3_is_refused_what_cannot_be_invoked(
+    function: Function, aws: Any, arguments: dict[str, Any], code: str, status: int
+) -> None:
+    """As errors that the SDK knows; the function is not called."""
+    with pytest.raises(aws.exceptions.ClientError) as caught:
+        aws.invoke(FunctionName="any", **arguments)
+    assert caught.value.response["Error"]["Code"] == code
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert function.calls == []
+
+
+def test_an_event_of_6_mib_passes(function: Function, aws: Any) -> None:
+    """The limit itself is allowed."""
+    payload = b'"' + b"x" * (6 * 1024 * 1024 - 2) + b'"'
+    function.answer = lambda event, _: len(event)
+    assert aws.invoke(FunctionName="any", Payload=payload)["Payload"].read() == b"6291454"
+
+
+# -- streams
+
+
+def test_a_stream_is_given_whole(function: Function, fn: LocalLambda) -> None:
+    """Prelude and all, as octets (recorded 2026-09)."""
+    function.answer = lambda _, __: HttpResponse(headers={"content-type": "text/plain"}, body=["a", "b"])
+    status, headers, body = post(fn)
+    assert (status, headers["content-type"]) == (200, "application/octet-stream")
+    prelude, _, rest = body.partition(b"\0" * 8)
+    assert json.loads(prelude)["statusCode"] == 200
+    assert rest == b"ab"
+
+
+def test_error_trailers_win_over_the_bytes_before_them(function: Function, fn: LocalLambda) -> None:
+    """As managed instances do (emulator, observed)."""
+
+    def body() -> Iterator[bytes]:
+        yield b"begun"
+        raise KeyError("midway")
+
+    function.answer = lambda _, __: StreamingResponse(body())
+    status, headers, answer = post(fn)
+    assert (status, headers["x-amz-function-error"], headers["content-type"]) == (200, "Unhandled", "application/json")
+    assert json.loads(answer)["errorType"] == "KeyError"
+
+
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_response_has_6_mib_and_100_bytes(function: Function, fn: LocalLambda, streamed: bool, over: int) -> None:
+    """One byte more is refused to the runtime, and its caller gets a document; the next invocation is served."""
+    data = b"x" * (6 * 1024 * 1024 + 100 + over)
+    function.answer = lambda _, __: StreamingResponse([data[:100], data[100:]]) if streamed else data
+    status, headers, body = post(fn)
+    assert status == 200
+    if over:
+        assert headers["x-amz-function-error"] == "Unhandled"
+        assert json.loads(body)["errorType"] == "Function.ResponseSizeTooLarge"
+        assert "(6291556 bytes)" in json.loads(body)["errorMessage"]
+    else:
+        assert headers["x-amz-function-error"] is None
+        assert body == data
+    function.answer = lambda _, __: "next"
+    assert post(fn)[2] == b'"next"'
+
+
+def test_a_stream_that_goes_on_for_ever_is_stopped(function: Function, fn: LocalLambda) -> None:
+    """Its caller is told, and its runtime gets 413 while it still writes."""
+    stopped = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65_536
+        finally:
+            stopped.set()
+
+    function.answer = lambda _, __: StreamingResponse(body())
+    assert json.loads(post(fn)[2])["errorType"] == "Function.ResponseSizeTooLarge"
+    assert stopped.wait(30)
+    function.answer = lambda _, __: "next"
+    assert post(fn)[2] == b'"next"'
+
+
+# -- headers
+
+
+def test_ids_of_the_caller_are_honoured(function: Function, fn: LocalLambda) -> None:
+    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back."""
+    _, headers, _ = post(fn, x_amzn_requestid="my-id", x_amzn_trace_id="Root=1-0-0;Sampled=1")
+    assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id == "my-id"
+    assert headers["x-amzn-trace-id"] == "Root=1-0-0;Sampled=1"
+
+
+def test_buffered_bytes_keep_their_content_type(function: Function, fn: LocalLambda) -> None:
+    """What the runtime says is passed on."""
+    assert post(fn)[1]["content-type"] == "application/json"
+
+
+def test_get_is_not_invoke(function: Function, fn: LocalLambda) -> None:
+    """405 with the method that works; the function is not called."""
+    status, headers, _ = post(fn, None, "GET")
+    assert (status, headers["allow"]) == (405, "POST")
+    assert function.calls == []
+
+
+def test_callers_wait_in_the_order_they_came(function: Function, fn: LocalLambda) -> None:
+    """One environment serves one caller at a time, first come, first served."""
+    release = threading.Event()
+
+    def wait(event: object, _: object) -> object:
+        assert release.wait(30)
+        return event
+
+    function.answer = wait
+    streams = [fn.stream(number) for number in range(5)]
+    release.set()
+    assert [b"".join(stream) for stream in streams] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [event for event, _ in function.calls] == [0, 1, 2, 3, 4]

@@ -1,0 +1,361 @@
+"""What the embedded Lambda makes of runtimes that are none of ours: this file plays the runtime, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import http.client
+import json
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Self
+
+import pytest
+
+from lambda_wire.local.report import Report
+from lambda_wire.local.server import EmbeddedLambda
+from lambda_wire.local.threads import LoopThread
+from lambda_wire.sync import connect
+from lambda_wire.testing import deliveries
+
+PATIENCE_S = 30.0
+PREFIX = "/2018-06-01/runtime"
+
+
+class Idle:
+    """A worker that never ends: the test does its work."""
+
+    def __init__(self) -> None:
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @property
+    def ended(self) -> asyncio.Future[str]:
+        return self._ended
+
+    async def stop(self) -> None: ...
+
+    async def kill(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result("Runtime exited with error: signal: killed")
+
+
+class Bench:
+    """An embedded Lambda between a caller and a runtime that are both the test."""
+
+    def __init__(self, *, timeout_s: float = 30.0) -> None:
+        self.lines: list[str] = []
+        self._addresses: queue.Queue[str] = queue.Queue()
+        self._loop = LoopThread()
+        self._callers = concurrent.futures.ThreadPoolExecutor(4)
+        self._embedded = self._loop.wait(self._start(timeout_s))
+
+    async def _start(self, timeout_s: float) -> EmbeddedLambda:
+        async def launch(address: str) -> Idle:
+            self._addresses.put(address)
+            return Idle()
+
+        report = Report(self.lines.append)
+        embedded = EmbeddedLambda(launch, timeout_s=timeout_s, report=report)
+        await embedded.start()
+        return embedded
+
+    def close(self) -> None:
+        self._loop.wait(self._embedded.stop())
+        self._loop.stop()
+        self._callers.shutdown()
+
+    def call(self, payload: str = "{}") -> concurrent.futures.Future[tuple[http.client.HTTPMessage, bytes]]:
+        """Invoke, and go on while it waits."""
+        return self._callers.submit(self._call, payload)
+
+    def _call(self, payload: str) -> tuple[http.client.HTTPMessage, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._embedded.port, timeout=PATIENCE_S)
+        try:
+            path = "/2015-03-31/functions/function/invocations"
+            connection.request("POST", path, body=payload, headers={"X-Amzn-RequestId": "it"})
+            answer = connection.getresponse()
+            return answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    def address(self) -> str:
+        """Return where the environment that is being started has its Runtime API."""
+        return self._addresses.get(timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.close()
+
+
+class Wire:
+    """A runtime's connection, raw."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, text: str | bytes) -> None:
+        self.socket.sendall(text.encode() if isinstance(text, str) else text)
+
+    def poll(self) -> None:
+        self.send(f"GET {PREFIX}/invocation/next HTTP/1.1\r\nHost: h\r\n\r\n")
+
+    def answer(self) -> tuple[int, bytes]:
+        """Read one counted answer."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.socket.recv(1)
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return int(head[9:12]), self.socket.recv(length, socket.MSG_WAITALL) if length else b""
+
+
+RESPONSE = f"POST {PREFIX}/invocation/it/response HTTP/1.1\r\nHost: h\r\n"
+
+
+def test_a_response_is_the_same_however_it_is_delivered(bench: Bench) -> None:
+    """Whole, byte by byte, and randomly cut."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        for pieces in deliveries(
+            (RESPONSE + 'Transfer-Encoding: chunked\r\n\r\n2\r\n"a\r\n2\r\nb"\r\n0\r\n\r\n').encode()
+        ):
+            wire.poll()
+            assert wire.answer() == (200, b"{}")
+            for piece in pieces:
+                wire.send(piece)
+            assert wire.answer() == (202, b'{"status":"OK"}\n')
+            assert called.result(PATIENCE_S)[1] == b'"ab"'
+            called = bench.call()
+        wire.poll()
+        assert wire.answer()[0] == 200
+
+
+def test_a_second_poll_gets_the_same_event_again(bench: Bench) -> None:
+    """As in the emulator; and a ping is answered in between."""
+    called = bench.call("7")
+    address = bench.address()
+    with Wire(address) as one, Wire(address) as other:
+        one.poll()
+        assert one.answer() == (200, b"7")
+        other.send("GET /2018-06-01/ping HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert other.answer() == (200, b"pong")
+        other.poll()
+        assert other.answer() == (200, b"7")
+        one.send(RESPONSE + "Content-Length: 1\r\n\r\n8")
+        assert one.answer()[0] == 202
+        assert called.result(PATIENCE_S)[1] == b"8"
+
+
+def test_a_request_may_be_sent_ahead_of_the_polls_answer(bench: Bench) -> None:
+    """Requests are answered strictly in order (emulator, observed)."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        wire.send("GET /2018-06-01/ping HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert wire.answer()[0] == 200
+        assert wire.answer() == (200, b"pong")
+        wire.send("GET /2018-06-01/ping HTTP/1.1\r\nHost: h\r\n\r\n" + RESPONSE + "Content-Length: 1\r\n\r\n8")
+        assert wire.answer() == (200, b"pong")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"8"
+
+
+def test_a_poll_whose_connection_ended_takes_no_event(bench: Bench) -> None:
+    """The next poll gets it."""
+    called = bench.call()
+    address = bench.address()
+    with Wire(address) as one:
+        one.poll()
+        assert one.answer()[0] == 200
+        one.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert one.answer()[0] == 202
+        assert called.result(PATIENCE_S)[1] == b"1"
+        one.poll()
+        one.socket.shutdown(socket.SHUT_WR)
+        assert one.socket.recv(1) == b""
+    called = bench.call()
+    with Wire(address) as other:
+        other.poll()
+        assert other.answer()[0] == 200
+        other.send(RESPONSE + "Content-Length: 1\r\n\r\n2")
+        assert other.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"2"
+
+
+def test_expect_100_continue_is_answered(bench: Bench) -> None:
+    """Large bodies of clients made with libcurl wait for it."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(RESPONSE + "Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        assert wire.socket.recv(25, socket.MSG_WAITALL) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        wire.send("1")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "error_type"),
+    [
+        (
+            f"POST {PREFIX}/invocation/other/response HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            400,
+            "InvalidRequestID",
+        ),
+        (f"POST {PREFIX}/init/error HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 403, "InvalidStateTransition"),
+    ],
+)
+def test_what_the_law_refuses_is_told_and_the_invocation_goes_on(
+    bench: Bench, request_: str, status: int, error_type: str
+) -> None:
+    """The connection is kept."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(request_)
+        answered, document = wire.answer()
+        assert (answered, json.loads(document)["errorType"]) == (status, error_type)
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+def test_what_is_no_http_is_answered_and_the_invocation_goes_on(bench: Bench) -> None:
+    """On another connection."""
+    called = bench.call()
+    address = bench.address()
+    with Wire(address) as wire:
+        wire.send("nonsense\r\n\r\n")
+        assert wire.socket.recv(65_536).startswith(b"HTTP/1.1 400 ")
+    with Wire(address) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 9\r\n\r\n1", "Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"])
+def test_an_answer_that_is_cut_is_lost_when_the_runtime_goes_on(bench: Bench, body: str) -> None:
+    """Its caller is told as soon as the runtime polls again."""
+    called = bench.call()
+    address = bench.address()
+    with Wire(address) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(RESPONSE + body)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.socket.recv(65_536).startswith(b"HTTP/1.1 400 ")
+    with Wire(address) as wire:
+        wire.poll()
+        assert json.loads(called.result(PATIENCE_S)[1])["errorType"] == "Runtime.TruncatedResponse"
+        called = bench.call("2")
+        assert wire.answer() == (200, b"2")
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+def test_an_oversized_counted_response_is_refused_and_the_connection_kept(bench: Bench) -> None:
+    """413 after all of it was read; the caller gets the document."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        size = 6 * 1024 * 1024 + 101
+        wire.send(RESPONSE + f"Content-Length: {size}\r\n\r\n")
+        wire.send(b"x" * size)
+        assert wire.answer()[0] == 413
+        assert json.loads(called.result(PATIENCE_S)[1])["errorType"] == "Function.ResponseSizeTooLarge"
+        called = bench.call("2")
+        wire.poll()
+        assert wire.answer() == (200, b"2")
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+@pytest.mark.parametrize(
+    ("trailers", "document"),
+    [
+        ("Lambda-Runtime-Function-Error-Body: bm8=\r\n", b"no"),
+        ("Lambda-Runtime-Function-Error-Body: {}\r\n", b'{"errorType":"Mine","errorMessage":""}'),
+    ],
+)
+def test_trailers_of_other_runtimes(bench: Bench, trailers: str, document: bytes) -> None:
+    """A body that is not base64 leaves the type (managed instances, observed)."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        declared = "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n"
+        wire.send(RESPONSE + declared + "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        wire.send(f"Lambda-Runtime-Function-Error-Type: Mine\r\n{trailers}\r\n")
+        assert wire.answer()[0] == 202
+    headers, body = called.result(PATIENCE_S)
+    assert (headers["x-amz-function-error"], body) == ("Unhandled", document)
+
+
+def test_a_runtime_that_never_polls_exceeds_its_time() -> None:
+    """The limit of init is at least ten seconds; a deadline is enforced on an answered call, too."""
+    bench = Bench(timeout_s=0.2)
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+        assert called.result(PATIENCE_S)[1] == b"1"
+        assert wire.socket.recv(1) == b""  # not polled in time: the environment is replaced
+    called = bench.call()
+    assert bench.address()
+    bench.close()
+    headers, body = called.result(PATIENCE_S)
+    assert headers["x-amz-function-error"] == "Unhandled"
+    assert "was stopped" in json.loads(body)["errorMessage"]
+    assert any(line.endswith("Status: timeout") for line in bench.lines)
+
+
+def test_an_unprintable_error_document_cannot_command_the_terminal(bench: Bench) -> None:
+    """Control characters are shown as escapes, and a large document is cut; the caller gets it whole."""
+    called = bench.call()
+    document = b"\x1b[2J" + b"x" * 5000
+    with connect(bench.address()) as runtime:
+        runtime.report_error(runtime.next_invocation(), error_type="Mine", payload=document)
+        assert called.result(PATIENCE_S)[1] == document
+        with pytest.raises(TimeoutError):
+            runtime.next_invocation(timeout=0.0)
+        called = bench.call("2")
+        invocation = runtime.next_invocation()
+        shown = next(line for line in bench.lines if line.startswith("ERROR"))
+        assert "\\x1b[2J" in shown
+        assert shown.endswith("... (5004 bytes)")
+        runtime.respond(invocation, b"1")
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+def test_nothing_outlives_a_stopped_lambda() -> None:
+    """A caller who waits in the middle of everything is told, and all threads and ports are gone."""
+    before = threading.active_count()
+    bench = Bench()
+    called = bench.call()
+    host, _, port = bench.address().rpartition(":")
+    bench.close()
+    assert "was stopped" in json.loads(called.result(PATIENCE_S)[1])["errorMessage"]
+    assert threading.active_count() == before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S)
