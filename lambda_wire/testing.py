@@ -1,28 +1,24 @@
 """For tests of code that speaks the Lambda wire: an in-process Lambda, connection pairs, byte cutters.
 
-    def test_greeting():
-        with LocalLambda(handler) as fn:
-            assert fn.invoke({"name": "Ada"}) == "Hello, Ada!"
-            assert list(fn.stream({"count": 2})) == [b"1", b"2"]
-            assert urllib.request.urlopen(fn.url).status == 200
+with LocalLambda(handler) as fn:
+    assert fn.invoke({"name": "Ada"}) == "Hello, Ada!"
+    assert list(fn.stream({"count": 2})) == [b"1", b"2"]
+    assert urllib.request.urlopen(fn.url).status == 200
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
 import random
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
-from lambda_wire._errors import ProtocolError, RequestRefused
 from lambda_wire._events import Answer, Ask
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
@@ -32,15 +28,13 @@ from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import NEED_DATA, Signal
 from lambda_wire.bootstrap import Handler, serve_handler
 from lambda_wire.local.call import Call, Failure
-from lambda_wire.local.environment import Settings
 from lambda_wire.local.report import Report
 from lambda_wire.local.server import EmbeddedLambda
+from lambda_wire.local.threads import LoopThread, ThreadWorker
 from lambda_wire.local.worker import Worker
-from lambda_wire.sync import connect
 
 __all__ = ["ConnectedPair", "FunctionError", "LocalLambda", "Stream", "connected_pair", "deliveries"]
 
-_T = TypeVar("_T")
 _PATIENCE_S: Final = 5.0
 _LOG: Final = logging.getLogger("lambda_wire.local")
 
@@ -162,38 +156,34 @@ class LocalLambda:
 
     def __init__(self, handler: Handler, *, timeout_s: float = 30.0, environments: int = 1) -> None:
         self._handler = handler
-        self._settings = Settings(timeout_s=timeout_s)
+        self._timeout_s = timeout_s
         self._environments = environments
         self._threads: list[threading.Thread] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread: threading.Thread | None = None
-        self._embedded: EmbeddedLambda | None = None
+        self._running: tuple[LoopThread, EmbeddedLambda] | None = None
 
     def __enter__(self) -> Self:
-        loop = self._loop = asyncio.new_event_loop()
-        self._loop_thread = threading.Thread(target=self._run_loop, args=(loop,), name="lambda-wire-local")
-        self._loop_thread.start()
+        loop = LoopThread()
         try:
-            self._embedded = self._wait(self._start())
+            self._running = loop, loop.wait(self._start())
         except BaseException:
-            self._stop_loop()
+            loop.stop()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        if self._embedded is not None:
-            self._wait(self._embedded.stop())
-        self._embedded = None
+        loop, embedded = self._in_block
+        self._running = None
+        loop.wait(embedded.stop())
         for thread in self._threads:
             thread.join(_PATIENCE_S)
-        self._stop_loop()
+        loop.stop()
         if fault is None and any(thread.is_alive() for thread in self._threads):
             raise RuntimeError(f"the handler still runs {_PATIENCE_S:.0f} s after its Lambda was stopped")
 
     @property
     def url(self) -> str:
         """The function URL, without a slash at its end. Invoke is served there, too."""
-        return f"http://{self._started.address}"
+        return f"http://{self._in_block[1].address}"
 
     def invoke(self, event: object, *, client_context: object = None) -> Any:  # noqa: ANN401  # JSON, whatever it is
         """Invoke the function and return its result: JSON as a value, anything else, such as a stream, as ``bytes``.
@@ -205,11 +195,11 @@ class LocalLambda:
         Raises:
             FunctionError: It failed, or exceeded its time.
         """
-        call = self._call(event, client_context)
-        started, body = self._wait(_result(call))
+        loop, call = self._call(event, client_context, max_stream=limits.MAX_PAYLOAD)
+        media_type, body = loop.wait(_result(call))
         if call.failure is not None:
             raise _error(call.failure)
-        return json.loads(body) if started == names.JSON else body
+        return json.loads(body) if media_type == names.JSON else body
 
     def stream(self, event: object) -> Stream:
         """Invoke the function and return what it streams, piece by piece, as it arrives.
@@ -217,61 +207,34 @@ class LocalLambda:
         Args:
             event: Any value that JSON can say.
         """
-        return Stream(self, self._call(event, None))
+        return Stream(*self._call(event, None, max_stream=limits.MAX_STREAM))
 
     # -- inside
 
     @property
-    def _started(self) -> EmbeddedLambda:
-        if self._embedded is None:
+    def _in_block(self) -> tuple[LoopThread, EmbeddedLambda]:
+        if self._running is None:
             raise RuntimeError("a LocalLambda works inside its with block only")
-        return self._embedded
+        return self._running
 
-    def _call(self, event: object, client_context: object) -> Call:
+    def _call(self, event: object, client_context: object, *, max_stream: int) -> tuple[LoopThread, Call]:
+        loop, embedded = self._in_block
         context = "" if client_context is None else json.dumps(client_context)
-        call = Call(json.dumps(event).encode("ascii"), client_context=context, max_stream=limits.MAX_STREAM)
-        self._running.call_soon_threadsafe(self._started.submit, call)
-        return call
-
-    @property
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            raise RuntimeError("a LocalLambda works inside its with block only")
-        return self._loop
-
-    def _wait(self, what: Coroutine[object, object, _T]) -> _T:
-        try:
-            loop = self._running
-        except RuntimeError:
-            what.close()
-            raise
-        return asyncio.run_coroutine_threadsafe(what, loop).result()
+        call = Call(json.dumps(event).encode("ascii"), client_context=context, max_stream=max_stream)
+        loop.call(embedded.submit, call)
+        return loop, call
 
     async def _start(self) -> EmbeddedLambda:
         embedded = EmbeddedLambda(
-            self._launch, settings=self._settings, environments=self._environments, report=Report(_LOG.info)
+            self._launch, timeout_s=self._timeout_s, environments=self._environments, report=Report(_LOG.info)
         )
         await embedded.start()
         return embedded
 
     async def _launch(self, address: str) -> Worker:
-        worker = _ThreadWorker(self._handler, address)
+        worker = ThreadWorker(lambda runtime: serve_handler(self._handler, runtime), address)
         self._threads.append(worker.thread)
         return worker
-
-    @staticmethod
-    def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_forever()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-    def _stop_loop(self) -> None:
-        loop, thread = self._loop, self._loop_thread
-        self._loop = self._loop_thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
 
 
 class Stream(Iterator[bytes]):
@@ -281,8 +244,8 @@ class Stream(Iterator[bytes]):
     to its end disturbs nothing: the function runs on, and the rest is thrown away.
     """
 
-    def __init__(self, fn: LocalLambda, call: Call) -> None:
-        self._fn = fn
+    def __init__(self, loop: LoopThread, call: Call) -> None:
+        self._loop = loop
         self._call = call
         self._content_type: str | None = None
         self._prelude: Prelude | None = None
@@ -293,10 +256,10 @@ class Stream(Iterator[bytes]):
         """What the function says that it streams. Waits until it does.
 
         Raises:
-            FunctionError: It failed before that.
+            Malformed: The stream should have begun with a prelude, and did not.
         """
         if self._content_type is None:
-            self._fn._wait(self._begin())
+            self._loop.wait(self._begin())
         return self._content_type or ""
 
     @property
@@ -304,17 +267,17 @@ class Stream(Iterator[bytes]):
         """Status, headers and cookies of an ``HttpResponse``; ``None`` for other streams. Waits until it is known.
 
         Raises:
-            FunctionError: The function failed before that.
+            Malformed: The stream should have begun with a prelude, and did not.
         """
         return self._prelude if self.content_type else None
 
     def __next__(self) -> bytes:
         if self._content_type is None:
-            self._fn._wait(self._begin())
+            self._loop.wait(self._begin())
         if self._held:
             held, self._held = self._held, b""
             return held
-        piece = self._fn._wait(self._call.next_piece())
+        piece = self._loop.wait(self._call.next_piece())
         if piece is not None:
             return piece
         if self._call.failure is not None:
@@ -331,6 +294,8 @@ class Stream(Iterator[bytes]):
             while (prelude := decoder.next_prelude()) is NEED_DATA:
                 piece = await self._call.next_piece()
                 if piece is None:
+                    if self._call.size and self._call.failure is None:
+                        decoder.end()
                     break
                 decoder.feed(piece)
             else:
@@ -340,8 +305,7 @@ class Stream(Iterator[bytes]):
 
     def close(self) -> None:
         """Throw away the rest."""
-        with contextlib.suppress(RuntimeError):  # the Lambda was stopped: there is no rest
-            asyncio.run_coroutine_threadsafe(self._call.rest(), self._fn._running)
+        self._loop.discard(self._call)
 
     def __del__(self) -> None:
         if not self._call.ended:
@@ -350,7 +314,7 @@ class Stream(Iterator[bytes]):
 
 async def _result(call: Call) -> tuple[str, bytes]:
     started = await call.started()
-    return ("" if started is None else started.content_type), await call.rest()
+    return ("" if started is None else started.content_type.partition(";")[0].strip().lower()), await call.rest()
 
 
 def _error(failure: Failure) -> FunctionError:
@@ -359,45 +323,3 @@ def _error(failure: Failure) -> FunctionError:
     except Malformed:
         return FunctionError(failure.error_type, failure.document.decode("utf-8", "replace"), ())
     return FunctionError(document.error_type or failure.error_type, document.error_message, document.stack_trace)
-
-
-class _ThreadWorker:
-    """A handler that is served in a thread of this process. It ends when its Runtime API goes away."""
-
-    def __init__(self, handler: Handler, address: str) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[str] = self._loop.create_future()
-        self.thread = threading.Thread(
-            target=self._serve, args=(handler, address), name="lambda-wire-handler", daemon=True
-        )
-        self.thread.start()
-
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        """Done when the thread is about to end."""
-        return self._ended
-
-    async def stop(self) -> None:
-        """Nothing: see the class."""
-
-    async def kill(self) -> None:
-        """Nothing: see the class."""
-
-    def _serve(self, handler: Handler, address: str) -> None:
-        how = "Runtime exited without providing a reason"
-        try:
-            with connect(address) as runtime:
-                serve_handler(handler, runtime)
-        except SystemExit as exit_:
-            how = f"Runtime exited with error: exit status {exit_.code}"
-        except (RequestRefused, ProtocolError):
-            pass  # the environment was replaced
-        except BaseException as fault:  # noqa: BLE001  # the thread ends, whatever the handler raised, and its caller is told
-            how = f"Runtime exited with error: {type(fault).__name__}"
-        finally:
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants to know
-                self._loop.call_soon_threadsafe(self._say, how)
-
-    def _say(self, how: str) -> None:
-        if not self._ended.done():
-            self._ended.set_result(how)

@@ -1,0 +1,336 @@
+"""What users' tests are given: the in-process Lambda, connection pairs, byte cutters."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
+from lambda_wire._events import (
+    Accepted,
+    Ask,
+    BufferedResponse,
+    Invocation,
+    NextAsked,
+    ResponseChunk,
+    ResponseFinished,
+    ResponseStarted,
+)
+from lambda_wire._malformed import Malformed
+from lambda_wire._names import HTTP_INTEGRATION_RESPONSE
+from lambda_wire._responses import HttpResponse, StreamingResponse
+from lambda_wire.testing import FunctionError, LocalLambda, connected_pair, deliveries
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Leaving the ``with`` block ends every thread, however it was left."""
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+# -- an in-process Lambda
+
+
+def test_json_goes_in_and_json_comes_out() -> None:
+    """Any value that JSON can say."""
+    with LocalLambda(lambda event, _: {"got": event}) as fn:
+        for value in (None, 1, "é\ud800", [1, {"a": None}]):
+            assert fn.invoke(value) == {"got": value}
+
+
+def test_bytes_come_out_as_they_are() -> None:
+    """What is not JSON is not parsed."""
+    with LocalLambda(lambda _, __: StreamingResponse([b"a", b"\xff"])) as fn:
+        assert fn.invoke({}) == b"a\xff"
+
+
+def test_the_handler_runs_in_this_process_with_a_context() -> None:
+    """So that a test can see what it did."""
+
+    def handler(event: object, context: Any) -> object:
+        return [os.getpid(), bool(context.aws_request_id), context.client_context.custom]
+
+    with LocalLambda(handler) as fn:
+        assert fn.invoke({}, client_context={"custom": {"a": 1}}) == [os.getpid(), True, {"a": 1}]
+
+
+def test_a_failure_is_raised_with_all_that_is_known_of_it() -> None:
+    """And the next invocation is served."""
+
+    def handler(event: Any, context: object) -> object:
+        return 1 / event
+
+    with LocalLambda(handler) as fn:
+        with pytest.raises(FunctionError, match=r"^ZeroDivisionError: division by zero$") as caught:
+            fn.invoke(0)
+        assert caught.value.error_type == "ZeroDivisionError"
+        assert caught.value.error_message == "division by zero"
+        assert "return 1 / event" in caught.value.stack_trace[-1]
+        assert fn.invoke(1) == 1.0
+
+
+def test_pieces_come_as_they_are_written() -> None:
+    """The second is written only after the first was seen."""
+    seen = threading.Event()
+
+    def handler(event: object, context: object) -> Iterator[bytes]:
+        yield b"one"
+        assert seen.wait(30)
+        yield b"two"
+
+    with LocalLambda(handler) as fn:
+        stream = fn.stream({})
+        assert next(stream) == b"one"
+        seen.set()
+        assert list(stream) == [b"two"]
+
+
+def test_async_handlers_stream_too() -> None:
+    """As they do on Lambda."""
+
+    async def handler(event: int, context: object) -> AsyncIterator[str]:
+        async def numbers() -> AsyncIterator[str]:
+            for number in range(event):
+                yield str(number)
+
+        return numbers()
+
+    with LocalLambda(handler) as fn:
+        assert list(fn.stream(3)) == [b"0", b"1", b"2"]
+
+
+def test_the_prelude_of_a_stream_is_no_part_of_its_pieces() -> None:
+    """Status, headers and cookies are to be had beside them, however much of the body came along."""
+    response = HttpResponse(status_code=201, headers={"x-a": "b"}, cookies=["c=1"], body=["a", "b"])
+    with LocalLambda(lambda _, __: response) as fn:
+        stream = fn.stream({})
+        assert stream.prelude == response.prelude
+        assert stream.content_type == HTTP_INTEGRATION_RESPONSE
+        assert list(stream) == [b"a", b"b"]
+    whole = StreamingResponse([b"{}" + b"\0" * 8 + b"body"], content_type=HTTP_INTEGRATION_RESPONSE)
+    with LocalLambda(lambda _, __: whole) as fn:
+        assert list(fn.stream({})) == [b"body"]
+
+
+def test_a_stream_without_prelude_has_a_content_type() -> None:
+    with LocalLambda(lambda _, __: StreamingResponse(["a"], content_type="text/plain")) as fn:
+        stream = fn.stream({})
+        assert (stream.content_type, stream.prelude) == ("text/plain", None)
+        assert list(stream) == [b"a"]
+
+
+def test_a_failed_stream_raises_at_its_end() -> None:
+    """After every piece that came before."""
+
+    def handler(event: object, context: object) -> Iterator[bytes]:
+        yield b"begun"
+        raise KeyError("midway")
+
+    with LocalLambda(handler) as fn:
+        stream = fn.stream({})
+        assert next(stream) == b"begun"
+        with pytest.raises(FunctionError) as caught:
+            next(stream)
+        assert caught.value.error_type == "KeyError"
+
+
+def test_a_stream_that_fails_before_it_begins_raises_at_once() -> None:
+    """It has no content type and no pieces."""
+    with LocalLambda(lambda _, __: 1 / 0) as fn:
+        stream = fn.stream({})
+        assert (stream.content_type, stream.prelude) == ("", None)
+        with pytest.raises(FunctionError):
+            next(stream)
+
+
+@pytest.mark.parametrize("pieces", [[b"{}"], [b"nonsense" + b"\0" * 8]])
+def test_a_stream_without_the_prelude_it_promised_is_malformed(pieces: list[bytes]) -> None:
+    response = StreamingResponse(pieces, content_type=HTTP_INTEGRATION_RESPONSE)
+    with LocalLambda(lambda _, __: response) as fn, pytest.raises(Malformed):
+        next(fn.stream({}))
+
+
+def test_a_stream_that_is_left_early_disturbs_nothing() -> None:
+    """The function runs to its end, and the next invocation is served."""
+    ended = threading.Event()
+
+    def handler(event: int, context: object) -> object:
+        def numbers() -> Iterator[bytes]:
+            for _ in range(event):
+                yield b"x" * 65_536
+            ended.set()
+
+        return numbers()
+
+    with LocalLambda(handler) as fn:
+        for _ in fn.stream(100):
+            break
+        assert ended.wait(30)
+        assert fn.invoke(1) == b"x" * 65_536
+
+
+def test_leaving_the_block_ends_a_stream_that_never_ends() -> None:
+    """The generator is closed: its ``finally`` runs."""
+    closed = threading.Event()
+
+    def handler(event: object, context: object) -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.set()
+
+    with LocalLambda(handler) as fn:
+        stream = fn.stream({})
+        next(stream)
+    assert closed.wait(30)
+    with pytest.raises(RuntimeError, match="inside its with block"):
+        for _ in stream:
+            pass
+    stream.close()
+
+
+def test_a_timeout_is_enforced() -> None:
+    """The caller is told; the next invocation gets another thread."""
+    release = threading.Event()
+
+    def handler(event: object, context: object) -> object:
+        if event == "wait":
+            release.wait(30)
+        return event
+
+    with LocalLambda(handler, timeout_s=0.1) as fn:
+        with pytest.raises(FunctionError) as caught:
+            fn.invoke("wait")
+        assert caught.value.error_type == "Sandbox.Timedout"
+        assert caught.value.error_message.endswith("Task timed out after 0.10 seconds")
+        assert fn.invoke("again") == "again"
+        release.set()
+
+
+def test_environments_run_at_once() -> None:
+    """Two invocations that wait for each other both end."""
+    meeting = threading.Barrier(2, timeout=30)
+
+    def handler(event: object, context: object) -> Iterator[bytes]:
+        meeting.wait()
+        yield b"met"
+
+    with LocalLambda(handler, environments=2) as fn:
+        streams = [fn.stream({}) for _ in range(2)]
+        assert [list(stream) for stream in streams] == [[b"met"], [b"met"]]
+
+
+@pytest.mark.parametrize("fault", [SystemExit(7), KeyboardInterrupt()])
+def test_a_handler_that_ends_its_process_is_replaced(fault: BaseException) -> None:
+    """The invocation fails, and the next one is served by another thread."""
+    threads: list[threading.Thread] = []
+
+    def handler(event: object, context: object) -> None:
+        threads.append(threading.current_thread())
+        if event == "end":
+            raise fault
+
+    with LocalLambda(handler) as fn:
+        with pytest.raises(FunctionError):
+            fn.invoke("end")
+        fn.invoke({})
+    assert threads[0] is not threads[1]
+
+
+def test_the_url_is_a_function_url() -> None:
+    """And Invoke is on the same port."""
+    with LocalLambda(lambda event, _: event.get("rawPath", "invoked")) as fn:
+        with urllib.request.urlopen(f"{fn.url}/here") as answer:
+            assert answer.read() == b"/here"
+        invoke = f"{fn.url}/2015-03-31/functions/f/invocations"
+        with urllib.request.urlopen(urllib.request.Request(invoke, b"{}")) as answer:
+            assert json.loads(answer.read()) == "invoked"
+
+
+def test_it_works_inside_its_block_only() -> None:
+    fn = LocalLambda(lambda event, _: event)
+    for use in (lambda: fn.url, lambda: fn.invoke({}), lambda: fn.stream({})):
+        with pytest.raises(RuntimeError, match="inside its with block"):
+            use()
+
+
+def test_it_can_be_entered_again() -> None:
+    """One after the other."""
+    fn = LocalLambda(lambda event, _: event)
+    for value in (1, 2):
+        with fn:
+            assert fn.invoke(value) == value
+
+
+def test_a_handler_that_does_not_end_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread cannot be killed; a test that leaves one behind must not pass."""
+    monkeypatch.setattr("lambda_wire.testing._PATIENCE_S", 0.05)
+    release = threading.Event()
+
+    def handler(event: object, context: object) -> object:
+        release.wait(30)
+        return None
+
+    fn = LocalLambda(handler, timeout_s=0.05)
+    with pytest.raises(RuntimeError, match="still runs"), fn, pytest.raises(FunctionError):
+        fn.invoke({})
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "lambda-wire-handler":
+            thread.join(30)
+
+
+# -- connection pairs
+
+
+@pytest.mark.parametrize("piece_size", [0, 1])
+def test_a_pair_shares_nothing_but_bytes(piece_size: int) -> None:
+    """What one end says is what the other end hears, equal by value."""
+    pair = connected_pair(piece_size=piece_size)
+    invocation = Invocation(request_id="id", payload=b"{}", deadline_ms=int(time.time()))
+    assert pair.runtime_says(NextAsked()) == [NextAsked()]
+    assert pair.service_says(invocation) == [invocation]
+    response = BufferedResponse(request_id="id", payload=b"1")
+    assert pair.runtime_says(response) == [response]
+    assert pair.service_says(Accepted()) == [Accepted()]
+    pair.runtime_says(NextAsked())
+    pair.service_says(invocation)
+    stream: list[Ask] = [ResponseStarted(request_id="id"), ResponseChunk(data=b"x"), ResponseFinished()]
+    assert pair.runtime_says(*stream) == stream
+    assert pair.service_says(Accepted()) == [Accepted()]
+
+
+def test_a_pair_refuses_what_may_not_be_said() -> None:
+    """Whose fault it is, is said; what is no HTTP accuses the runtime."""
+    pair = connected_pair()
+    with pytest.raises(LocalProtocolError):
+        pair.runtime_says(BufferedResponse(request_id="id", payload=b"1"))
+    pair.service.receive_data(b"nonsense\r\n\r\n")
+    with pytest.raises(RemoteProtocolError):
+        pair.service.next_event()
+
+
+# -- byte cutters
+
+
+def test_deliveries_lose_nothing() -> None:
+    """Whole, byte by byte, and cut at random, the same each time."""
+    data = bytes(range(256)) * 40
+    cuts = list(deliveries(data))
+    assert [b"".join(pieces) for pieces in cuts] == [data] * 5
+    assert cuts[0] == [data]
+    assert all(len(piece) == 1 for piece in cuts[1])
+    assert len({tuple(map(len, pieces)) for pieces in cuts[2:]}) == 3
+    assert cuts == list(deliveries(data))
+    assert cuts[2:] != list(deliveries(data, seed=8))[2:]
+    assert all(pieces == [] for pieces in deliveries(b""))
