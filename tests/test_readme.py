@@ -1,0 +1,117 @@
+"""Every command and every snippet of the README, executed as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.real_parts import missing, need_module, running_emulator
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+RUN, TEST, AROUND = [text.strip() for kind, text in BLOCKS if kind == "console"]
+EXAMPLE, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
+(DOCKERFILE,) = [text for kind, text in BLOCKS if kind == "dockerfile"]
+
+#: The README's ports may be taken on the machine that runs this.
+ANY_PORT = "--port 0"
+
+
+@contextmanager
+def listening(command: str, directory: Path) -> Iterator[str]:
+    """Run a command that serves until it is stopped; give the address that its first line names."""
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {command}" if "&&" not in command else command],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            found = re.search(r"http://[\w.]+:\d+", line)
+            assert found, f"expected a line that names the address, got {line!r}"
+            yield found[0]
+        finally:
+            subprocess.run(["kill", "-TERM", "--", f"-{process.pid}"], check=False)
+            process.stdout.read()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the project is, without what was built or installed in it."""
+    names = ["README.md", "LICENSE", "pyproject.toml", "lambda_wire", "examples"]
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    return tmp_path
+
+
+def test_the_first_command_sets_up_and_streams(checkout: Path) -> None:
+    """From a bare Python to a number a second: the README's first command, and curl."""
+    if shutil.which("curl") is None:
+        missing("curl is not on this machine")
+    with listening(f"{RUN} {ANY_PORT}", checkout) as address:
+        url = f"{address}/"
+        assert f"curl -N {url.replace(address, 'http://127.0.0.1:9000')}" in README
+        answer = subprocess.run(["curl", "-sN", url], capture_output=True, text=True, check=True, timeout=60).stdout
+        assert answer == "".join(f"{n}\n" for n in range(1, 11))
+
+
+def test_the_second_command_is_what_ci_runs() -> None:
+    """The command cannot run inside itself: CI runs it, to the letter."""
+    assert TEST in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_example_is_the_file() -> None:
+    """What the README shows is what its first command serves."""
+    assert (ROOT / "examples" / "streaming.py").read_text(encoding="utf-8") == EXAMPLE
+
+
+def test_any_other_runtime(tmp_path: Path) -> None:
+    """The embedded Lambda around AWS's own client."""
+    need_module("awslambdaric")
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return event\n")
+    command = re.sub(r"--port \d+", ANY_PORT, AROUND)
+    command = command.replace("lambda-wire", f"{sys.executable} -m lambda_wire", 1)
+    command = command.replace("-- python", f"-- {sys.executable}", 1)
+    with listening(command, tmp_path) as address:
+        invoke = f"{address}/2015-03-31/functions/function/invocations"
+        answer = subprocess.run(["curl", "-s", "-d", '{"n": 1}', invoke], capture_output=True, check=True, timeout=60)
+        assert json.loads(answer.stdout) == {"n": 1}
+
+
+def test_the_container_image_runs_under_the_emulator(tmp_path: Path) -> None:
+    """The image's entry point and command are a runtime for AWS's own emulator."""
+    words = [word for line in DOCKERFILE.splitlines() for word in json.loads(line.partition(" ")[2])]
+    assert words[0] == "python"
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return event\n")
+    with running_emulator([sys.executable, *words[1:]], cwd=tmp_path) as emulator:
+        assert json.loads(emulator.invoke(b'{"n": 1}')[2]) == {"n": 1}
+
+
+def test_the_pytest_snippet_passes(tmp_path: Path) -> None:
+    """A user's test as the README has it."""
+    (tmp_path / "test_snippet.py").write_text(IN_PYTEST)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_snippet.py"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert "1 passed" in run.stdout, run.stdout + run.stderr
+
+
+def test_the_sans_io_snippet_holds() -> None:
+    """Both ends, sharing nothing but bytes; its own assertions are the test."""
+    exec(compile(SANS_IO, "README.md", "exec"), {"__name__": "readme"})
+    assert SANS_IO.count("assert ") == 3
