@@ -4,13 +4,16 @@ A ``MessageReader`` reads one message after the other from one connection. h11 r
 whole, in a connection object of its own, so that limits are on the message and never on how the network cut it. Bodies
 are framed here: counted, chunked (by our own decoder, which keeps boundaries and bounds trailers), or up to the end.
 
+What a request may say beyond RFC 9112 is what Go's ``net/http``, which the real service is made of, lets it say
+(``server.go`` and ``transfer.go`` of Go 1.26; every point observed with the emulator of aws-sam-cli 1.170.0, 2026-11).
+
 Heads are written from their fields and checked once, whole: a field that could end its line cannot get out.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 import h11
 
@@ -48,12 +51,19 @@ _REASONS: Final = {
     405: "Method Not Allowed",
     410: "Gone",
     413: "Request Entity Too Large",
+    417: "Expectation Failed",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
     502: "Bad Gateway",
     505: "HTTP Version Not Supported",
 }
+
+_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
+_CONTROLS_TO_BLANKS: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
+_FRAMING: Final = {"content-length", "trailer", "transfer-encoding"}
+_LONGEST_REASON: Final = 100  # h11 quotes the whole line that it cannot read
+_BLANKS_AFTER_POST: Final = 4  # CR and LF before the next request line: Go forgives old clients that much
 
 
 @record
@@ -66,6 +76,7 @@ class RequestHead:
     keep_alive: bool
     http_version: str = "1.1"
     expects_continue: bool = False
+    """Whether the body comes only after ``100 Continue``. Never without a body."""
 
 
 @record
@@ -92,13 +103,11 @@ class MalformedMessage(Malformed):
 
     Attributes:
         status_hint: The status that a server answers this with.
-        truncated: Whether the message was fine until the connection ended.
     """
 
-    def __init__(self, reason: str, *, at: int, status_hint: int = 400, truncated: bool = False) -> None:
+    def __init__(self, reason: str, *, at: int | None, status_hint: int = 400) -> None:
         super().__init__(reason, at=at)
         self.status_hint = status_hint
-        self.truncated = truncated
 
 
 class _Reading(Enum):
@@ -110,7 +119,7 @@ class _Reading(Enum):
 
 
 class MessageReader:
-    """Reads the messages that one peer sends on one connection.
+    """Reads the messages that one peer sends on one connection. A fault is for ever.
 
     Args:
         role: ``SERVER`` reads requests, ``CLIENT`` reads responses.
@@ -125,7 +134,11 @@ class MessageReader:
         self._max_head = max_head
         self._buffer = Buffer()
         self._eof = False
+        self._fault: MalformedMessage | None = None
         self._method = "GET"
+        self._blanks = 0
+        """How many more CR and LF may stand before the next message."""
+        self._head_at = 0
         self._reading = _Reading.HEAD
         self._remaining = 0
         self._chunks = ChunkDecoder(self._buffer)
@@ -141,11 +154,11 @@ class MessageReader:
         return self.in_body or (self._reading is _Reading.HEAD and len(self._buffer) > 0)
 
     def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the peer; ``b""`` says that it will send no more."""
-        if len(data):
-            self._buffer.feed(data)
-        else:
+        """Take bytes from the peer; ``b""`` says that no more come. After that, or a fault, they are dropped."""
+        if not len(data):
             self._eof = True
+        elif not self._eof and self._fault is None:
+            self._buffer.feed(data)
 
     def expect(self, method: str) -> None:
         """Say which method the next response answers: it decides whether that has a body (RFC 9112, 6.3)."""
@@ -165,12 +178,16 @@ class MessageReader:
         Raises:
             MalformedMessage: The bytes are not HTTP/1.1, or end in the middle.
         """
+        if self._fault is not None:
+            raise self._fault.with_traceback(None)
         try:
-            event = self._read()
-        except MalformedMessage:
+            return self._next_event()
+        except MalformedMessage as fault:
+            self._fault = fault
             raise
-        except Malformed as fault:
-            raise MalformedMessage(fault.reason, at=self._buffer.taken if fault.at is None else fault.at) from fault
+
+    def _next_event(self) -> HttpEvent | Signal:
+        event = self._read()
         if event is not None:
             return event
         if not self._eof:
@@ -180,7 +197,6 @@ class MessageReader:
         raise MalformedMessage(
             f"the connection ended in the middle of a message ({self._reading.value})",
             at=self._buffer.taken + len(self._buffer),
-            truncated=True,
         )
 
     def _read(self) -> HttpEvent | Signal | None:
@@ -195,6 +211,8 @@ class MessageReader:
                 return self._buffer.take_up_to(len(self._buffer)) or (self._end() if self._eof else None)
             case _Reading.ENDED:
                 return PAUSED if len(self._buffer) else None
+            case _ as never:
+                assert_never(never)
 
     def _end(self, trailers: Headers = ()) -> MessageEnd:
         self._reading = _Reading.ENDED
@@ -213,81 +231,107 @@ class MessageReader:
         return piece
 
     def _read_chunked(self) -> bytes | MessageEnd | None:
-        piece = self._chunks.next_piece()
+        try:
+            piece = self._chunks.next_piece()
+        except Malformed as fault:
+            raise MalformedMessage(fault.reason, at=fault.at) from fault
         return self._end(self._chunks.trailers) if self._chunks.finished else piece
 
     def _read_head(self) -> HttpEvent | None:
         while (head := self._take_head()) is not None:
-            start = self._buffer.taken - len(head)
             try:
                 event = self._parse_request(head) if self._role is Role.SERVER else self._parse_response(head)
             except h11.RemoteProtocolError as fault:
-                raise MalformedMessage(str(fault), at=start, status_hint=fault.error_status_hint) from fault
+                reason = str(fault)[:_LONGEST_REASON]
+                raise self._bad_head(reason, status_hint=fault.error_status_hint) from fault
             if event is not None:
                 return event
         return None
 
     def _take_head(self) -> bytes | None:
-        start = self._buffer.taken
+        while self._blanks and self._buffer.peek(1) in (b"\r", b"\n"):
+            self._buffer.take(1)
+            self._blanks -= 1
+        self._head_at = self._buffer.taken
         first = self._buffer.peek(1)
         if first and first[0] <= 0x20:
-            raise MalformedMessage(f"expected the first line of a message, got {quote(first)}", at=start)
+            raise self._bad_head(f"expected the first line of a message, got {quote(first)}")
         try:
             return self._buffer.take_until(b"\n\r\n", b"\n\n", limit=self._max_head)
         except Malformed as fault:
             raise MalformedMessage(
-                f"expected a head of at most {self._max_head} bytes", at=start + self._max_head, status_hint=431
+                f"expected a head of at most {self._max_head} bytes",
+                at=self._head_at + self._max_head,
+                status_hint=431,
             ) from fault
 
+    def _bad_head(self, reason: str, *, status_hint: int = 400) -> MalformedMessage:
+        return MalformedMessage(reason, at=self._head_at, status_hint=status_hint)
+
     def _parse_request(self, head: bytes) -> RequestHead:
+        if head.translate(None, _CONTROLS) != head:
+            raise self._bad_head("expected a head without control characters")
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
         parser.receive_data(head)
         event = parser.next_event()
         assert isinstance(event, h11.Request)
-        headers = _headers(event)
-        version = event.http_version.decode("ascii")
-        if not version.startswith("1."):
-            raise MalformedMessage(f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}", at=0, status_hint=505)
-        self._frame(headers, has_body=True, until_close=False)
+        headers, version = _headers(event), self._version(event)
+        expectation = field_value(headers, "expect")
+        if expectation and "100-continue" not in _options(headers, "expect"):
+            raise self._bad_head(f"expected Expect: 100-continue or none, got {quote(expectation)}", status_hint=417)
+        self._frame(headers, version, has_body=True)
+        method = event.method.decode("ascii")
+        self._blanks = _BLANKS_AFTER_POST if method == "POST" else 0
         return RequestHead(
-            method=event.method.decode("ascii"),
-            target=event.target.decode("utf-8", "surrogateescape"),
+            method=method,
+            target=event.target.decode("ascii"),
             headers=headers,
             keep_alive=_keeps_alive(headers, version),
             http_version=version,
-            expects_continue=version != "1.0" and field_value(headers, "expect").lower() == "100-continue",
+            expects_continue=bool(expectation) and version != "1.0" and self._has_body,
         )
 
     def _parse_response(self, head: bytes) -> ResponseHead | None:
-        """Return the final response's head; ``None`` for an interim one, which any server may send (RFC 9110, 15.2)."""
+        """Return the final response's head; ``None`` for an interim one, which any server may send (RFC 9110, 15.2).
+
+        Control characters read as blanks (RFC 9110, 5.5): the service copies a caller's client context raw (observed),
+        and no caller may end a runtime with it.
+        """
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(head))
         parser.send(h11.Request(method=self._method, target="/", headers=[("Host", "")]))
-        parser.receive_data(head)
+        parser.receive_data(head.translate(_CONTROLS_TO_BLANKS))
         event = parser.next_event()
         if isinstance(event, h11.InformationalResponse):
-            if event.status_code == 101:
-                raise MalformedMessage("expected no change of protocol, got 101", at=self._buffer.taken)
             return None
         assert isinstance(event, h11.Response)
-        headers = _headers(event)
-        version = event.http_version.decode("ascii")
-        has_body = self._method != "HEAD" and event.status_code not in (204, 304)
-        self._frame(headers, has_body=has_body, until_close=True)
+        headers, version = _headers(event), self._version(event)
+        self._frame(headers, version, has_body=self._method != "HEAD" and event.status_code not in (204, 304))
         keep_alive = _keeps_alive(headers, version) and self._reading is not _Reading.UNTIL_CLOSE
         return ResponseHead(status=event.status_code, headers=headers, keep_alive=keep_alive)
 
-    def _frame(self, headers: Headers, *, has_body: bool, until_close: bool) -> None:
+    def _version(self, event: h11.Request | h11.Response) -> str:
+        version = event.http_version.decode("ascii")
+        if not version.startswith("1."):
+            raise self._bad_head(f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}", status_hint=505)
+        return version
+
+    def _frame(self, headers: Headers, version: str, *, has_body: bool) -> None:
         """Choose how the body is framed (RFC 9112, 6.3). h11 has validated both fields."""
-        if has_body and field_value(headers, "transfer-encoding"):
+        length = field_value(headers, "content-length")
+        if has_body and version != "1.0" and field_value(headers, "transfer-encoding"):
+            if _options(headers, "trailer") & _FRAMING:
+                raise self._bad_head("expected no trailer that speaks of framing to be declared")
             self._reading = _Reading.CHUNKED
             self._chunks = ChunkDecoder(self._buffer, keep_boundaries=self._keep_boundaries)
-            return
-        length = field_value(headers, "content-length")
-        if has_body and not length and until_close:
+        elif has_body and not length and self._role is Role.CLIENT:
             self._reading = _Reading.UNTIL_CLOSE
-            return
-        self._reading = _Reading.COUNTED
-        self._remaining = int(length) if has_body and length else 0
+        else:
+            self._reading = _Reading.COUNTED
+            self._remaining = int(length) if has_body and length else 0
+
+    @property
+    def _has_body(self) -> bool:
+        return self._reading is not _Reading.COUNTED or self._remaining > 0
 
 
 def _headers(event: h11.Request | h11.Response) -> Headers:
@@ -295,8 +339,15 @@ def _headers(event: h11.Request | h11.Response) -> Headers:
 
 
 def _keeps_alive(headers: Headers, version: str) -> bool:
-    options = {option.strip().lower() for name, value in headers if name == "connection" for option in value.split(",")}
-    return version != "1.0" and "close" not in options  # a 1.0 peer may ask to be kept; closing is always right
+    """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed)."""
+    options = _options(headers, "connection")
+    return "keep-alive" in options if version == "1.0" else "close" not in options
+
+
+def _options(headers: Headers, name: str) -> set[str]:
+    """Return the members of a field that is a list, in lower case."""
+    values = ",".join([value for held, value in headers if held == name])
+    return {option.strip(" \t").lower() for option in values.split(",")} - {""}
 
 
 def field_value(headers: Headers, name: str) -> str:
@@ -313,7 +364,7 @@ def encode_request_head(method: str, target: str, headers: Headers) -> bytes:
     """Return a request head with its empty line.
 
     Raises:
-        Malformed: A part would end its line.
+        Malformed: A part would end its line, or cannot be encoded.
     """
     return _encode_head(f"{method} {target} HTTP/1.1", headers)
 
@@ -322,7 +373,7 @@ def encode_response_head(status: int, headers: Headers = (), *, reason: str = ""
     """Return a response head with its empty line. Without ``reason``, the statuses of the Runtime API have theirs.
 
     Raises:
-        Malformed: A part would end its line.
+        Malformed: A part would end its line, or cannot be encoded.
     """
     return _encode_head(f"HTTP/1.1 {status} {reason or reason_phrase(status)}", headers)
 
@@ -332,4 +383,7 @@ def _encode_head(first_line: str, headers: Headers) -> bytes:
     lines = len(headers) + 2
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
         raise Malformed("expected header fields without CR, LF or NUL")
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as fault:
+        raise Malformed(f"expected header fields of text, got {quote(text[fault.start])}") from fault

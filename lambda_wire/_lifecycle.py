@@ -38,6 +38,9 @@ _TARGETS: Final[dict[type, State]] = {
 _ANSWERS_AN_INVOCATION: Final = (BufferedResponse, ResponseStarted, ErrorReported)
 _OF_SNAP_START: Final = (RestoreAsked, RestoreErrorReported)
 
+#: How many late invocations are remembered. Source: managed instances of the emulator keep 1,000.
+_MOST_EXPIRED: Final = 1000
+
 NOT_FOUND: Final = Refused(status=404, error_message="404 page not found")
 _UNKNOWN_ID: Final = Refused(status=400, error_type=names.INVALID_REQUEST_ID, error_message="Invalid request ID")
 _TOO_LATE: Final = Refused(status=410, error_type=names.INVOKE_TIMEOUT, error_message="Invoke timeout")
@@ -67,8 +70,11 @@ class Lifecycle(Protocol):
         Polls and pings hold nothing.
         """
 
-    def may_invoke(self) -> bool:
-        """Say whether a poll may be answered with an invocation now."""
+    def mode_refused(self, request_id: str) -> None:
+        """Take note that a response began with a response mode that does not exist."""
+
+    def may_invoke(self, request_id: str) -> bool:
+        """Say whether a poll may be answered with this invocation now."""
         ...
 
     def invoked(self, invocation: Invocation) -> None:
@@ -88,8 +94,8 @@ class StandardLifecycle:
 
     def __init__(self, *, snap_start: bool = False) -> None:
         self._snap_start = snap_start
-        self.state = State.STARTED
-        self.request_id = ""
+        self.state: State = State.STARTED
+        self.request_id: str = ""
 
     def judge(self, ask: type, request_id: str, invocation_id: str) -> Refused | None:  # noqa: ARG002
         """Return what the service answers to an ``ask`` that is not allowed now.
@@ -123,8 +129,13 @@ class StandardLifecycle:
         if ask not in (NextAsked, PingAsked):
             self.state = LIFECYCLE[self.state][answer]
 
-    def may_invoke(self) -> bool:
-        """Say whether a poll may be answered with an invocation now."""
+    def mode_refused(self, request_id: str) -> None:
+        """Take note of a response mode that does not exist: the environment is held for ever (observed)."""
+
+    def may_invoke(self, request_id: str) -> bool:
+        """Say whether a poll may be answered with this invocation now: while one runs, only with the same again."""
+        if self.state is State.RUNNING:
+            return request_id == self.request_id
         return Invocation in LIFECYCLE[self.state]
 
     def invoked(self, invocation: Invocation) -> None:
@@ -143,6 +154,8 @@ class ManagedLifecycle:
     def __init__(self) -> None:
         self.attempts: dict[str, Attempt] = {}
         self._invocation_ids: dict[str, str] = {}
+        self._expired: dict[str, None] = {}
+        """Those whose deadline has passed, the oldest first."""
         self._init_error = False
 
     def judge(self, ask: type, request_id: str, invocation_id: str) -> Refused | None:
@@ -159,7 +172,7 @@ class ManagedLifecycle:
             return None
         attempt = self.attempts.get(request_id)
         if attempt is Attempt.EXPIRED:
-            del self.attempts[request_id], self._invocation_ids[request_id]
+            self._forget(request_id)
             return _TOO_LATE
         if attempt is None or ask not in ATTEMPTS[attempt]:
             return _UNKNOWN_ID
@@ -178,14 +191,19 @@ class ManagedLifecycle:
     def answered(self, ask: type, request_id: str, answer: type) -> None:
         """Take note of how an allowed ``ask`` was answered, or that its connection closed; then forget the id."""
         if ask in _ANSWERS_AN_INVOCATION and ATTEMPTS[self.attempts[request_id]][answer] is Attempt.ANSWERED:
-            del self.attempts[request_id], self._invocation_ids[request_id]
+            self._forget(request_id)
 
-    def may_invoke(self) -> bool:
-        """Say whether a poll may be answered with an invocation now: always, in this mode."""
-        return True
+    def mode_refused(self, request_id: str) -> None:
+        """Take note of a response mode that does not exist: the invocation is over (observed)."""
+        self._forget(request_id)
+
+    def may_invoke(self, request_id: str) -> bool:
+        """Say whether a poll may be answered with this invocation now: unless it runs already (observed)."""
+        return self.attempts.get(request_id, Attempt.EXPIRED) is Attempt.EXPIRED
 
     def invoked(self, invocation: Invocation) -> None:
         """Take note of the invocation that answered a poll."""
+        self._expired.pop(invocation.request_id, None)
         self.attempts[invocation.request_id] = Attempt.RUNNING
         self._invocation_ids[invocation.request_id] = invocation.invocation_id
 
@@ -193,3 +211,10 @@ class ManagedLifecycle:
         """Let the deadline of an invocation pass. An answer that has begun may still end (observed)."""
         if self.attempts.get(request_id) is Attempt.RUNNING:
             self.attempts[request_id] = Attempt.EXPIRED
+            self._expired[request_id] = None
+            if len(self._expired) > _MOST_EXPIRED:
+                self._forget(next(iter(self._expired)))
+
+    def _forget(self, request_id: str) -> None:
+        del self.attempts[request_id], self._invocation_ids[request_id]
+        self._expired.pop(request_id, None)

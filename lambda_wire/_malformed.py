@@ -9,7 +9,10 @@ _QUOTED = 64
 
 def quote(value: object) -> str:
     """Return ``repr(value)`` cut to 64 characters: what a message may quote of a peer."""
-    text = repr(value[:_QUOTED] if isinstance(value, (str, bytes, bytearray)) else value)
+    try:
+        text = repr(value[:_QUOTED] if isinstance(value, (str, bytes, bytearray)) else value)
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"a huge {type(value).__name__}"
     return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."
 
 

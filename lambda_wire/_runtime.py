@@ -7,7 +7,7 @@ alternate; only while a streamed response is being sent may an answer come early
 from __future__ import annotations
 
 import sys
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
@@ -42,6 +42,7 @@ __all__ = ["USER_AGENT", "RuntimeConnection", "RuntimeEvent"]
 RuntimeEvent: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong | ConnectionClosed
 
 USER_AGENT: Final = f"lambda-wire/0.1.0 python/{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
+_ASKS: Final = frozenset(get_args(Ask))
 _PARTS: Final = (ResponseChunk, ResponseFinished, ResponseFailed)
 
 
@@ -86,13 +87,19 @@ class RuntimeConnection:
 
     @property
     def must_close(self) -> bool:
-        """Whether this connection can carry no further request."""
-        return self._must_close or bool(self._fault) or self._turn in (Turn.CUT, Turn.CLOSED)
+        """Whether this connection can carry no further request.
+
+        So it is when the service has spoken unasked: what it said would pass for the answer to the next request.
+        """
+        if self._must_close or self._fault or self._turn in (Turn.CUT, Turn.CLOSED):
+            return True
+        return self._turn is Turn.IDLE and self._reader.in_message
 
     @property
     def awaiting_invocation(self) -> bool:
         """Whether a poll is open: it is resumed by reading on, never asked twice."""
-        return self._turn is Turn.AWAITING and self._ask is NextAsked and not self._send_failed
+        open_poll = self._turn is Turn.AWAITING and self._ask is NextAsked
+        return open_poll and not self._send_failed and not self._fault
 
     # -- out
 
@@ -101,7 +108,7 @@ class RuntimeConnection:
 
         Raises:
             LocalProtocolError: It may not be said now. Nothing changed.
-            Malformed: It cannot be said on this wire (error trailers above their limit). Nothing changed.
+            Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
         """
         return b"".join(self.send_buffers(event))
 
@@ -110,12 +117,12 @@ class RuntimeConnection:
 
         Raises:
             LocalProtocolError: It may not be said now. Nothing changed.
-            Malformed: It cannot be said on this wire (error trailers above their limit). Nothing changed.
+            Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
         """
         ask = type(event)
-        turn = TURNS[self._turn].get(ask)
-        if turn is None or self._must_close or self._fault:
-            closing = ", and the connection must be closed" if self._must_close or self._fault else ""
+        turn = TURNS[self._turn].get(ask) if ask in _ASKS else None
+        if turn is None or self.must_close:
+            closing = ", and the connection must be closed" if self.must_close else ""
             raise LocalProtocolError(
                 f"{ask.__name__} may not be sent while the connection is {self._turn.value}{closing}"
             )
@@ -147,8 +154,9 @@ class RuntimeConnection:
     # -- in
 
     def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the service; ``b""`` says that it will send no more."""
-        self._reader.receive_data(data)
+        """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
+        if not self._fault:
+            self._reader.receive_data(data)
 
     def next_event(self) -> RuntimeEvent | Signal:
         """Return what the service said next, or a signal.
@@ -177,15 +185,14 @@ class RuntimeConnection:
                     self._take_body(part)
                 case MessageEnd():
                     return self._take_end()
-                case ConnectionClosed():
+                case _:
+                    assert isinstance(part, ConnectionClosed)  # a client's reader gives no RequestHead
                     self._let_go()
                     self._turn = TURNS[self._turn][ConnectionClosed]
                     return part
-                case _:
-                    raise AssertionError(f"a client's reader gave {part!r}")
 
     def _take_head(self, head: ResponseHead) -> None:
-        if not self._holds and head.status < 400:
+        if not self._holds and (head.status < 400 or self._turn is not Turn.IDLE):
             raise Malformed(f"expected nothing while no request is open, got a response with status {head.status}")
         self._head = head
         self._body, self._body_size = [], 0
@@ -200,12 +207,14 @@ class RuntimeConnection:
     def _take_end(self) -> RuntimeEvent:
         assert self._head is not None
         answer = decode_answer(self._ask, self._head, b"".join(self._body))
-        self._turn = TURNS[self._turn][type(answer)]
         if isinstance(answer, Invocation):
+            if not self._lifecycle.may_invoke(answer.request_id):
+                raise Malformed("expected no invocation while the environment holds another")
             self._lifecycle.invoked(answer)
         elif self._holds:
             self._lifecycle.answered(self._ask, self._request_id, type(answer))
         self._holds = False
+        self._turn = TURNS[self._turn][type(answer)]
         self._body = []
         self._reader.start_next()
         return answer
@@ -223,5 +232,5 @@ def _encode_part(event: ResponseChunk | ResponseFinished | ResponseFailed) -> li
             return [chunk_head(len(event.data)), event.data, CHUNK_END]
         case ResponseFinished():
             return [encode_end()]
-        case ResponseFailed():
+        case _:
             return [encode_end(encode_trailers(event.error_type, event.error_body))]

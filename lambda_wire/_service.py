@@ -8,7 +8,7 @@ and a runtime that only reads after it wrote can then read it.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
@@ -44,6 +44,8 @@ __all__ = ["ServiceConnection", "ServiceEvent"]
 
 ServiceEvent: TypeAlias = Ask | ContinueAsked | ConnectionClosed | Violation
 
+_ANSWERS: Final = frozenset(get_args(Answer))
+_NO_REQUEST: Final = RequestHead(method="GET", target="", headers=(), keep_alive=True)
 _TRUNCATED: Final = Refused(
     status=400, error_type=names.TRUNCATED_HTTP_REQUEST, error_message="HTTP request detected as truncated"
 )
@@ -77,7 +79,7 @@ class ServiceConnection:
         self._turn = Turn.IDLE
         self._fault: RemoteProtocolError | None = None
         self._events: list[ServiceEvent] = []
-        self._begin(RequestHead(method="GET", target="/", headers=(), keep_alive=True))
+        self._begin(_NO_REQUEST)
 
     def _begin(self, head: RequestHead) -> None:
         """Forget the request before ``head``."""
@@ -90,6 +92,7 @@ class ServiceConnection:
         self._body: list[bytes] = []
         self._limit = self._max_payload
         self._size = 0
+        self._continue_due = False
 
     @property
     def turn(self) -> Turn:
@@ -99,13 +102,14 @@ class ServiceConnection:
     @property
     def must_close(self) -> bool:
         """Whether to close the connection once everything that ``send`` returned is written."""
-        return self._turn in (Turn.CUT, Turn.CLOSED)
+        return self._fault is not None or self._turn in (Turn.CUT, Turn.CLOSED)
 
     # -- in
 
     def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the runtime; ``b""`` says that it will send no more."""
-        self._reader.receive_data(data)
+        """Take bytes from the runtime; ``b""`` says that no more come. Once ``must_close``, they are dropped."""
+        if not self.must_close:
+            self._reader.receive_data(data)
 
     def next_event(self) -> ServiceEvent | Signal:
         """Return what the runtime said next, or a signal: ``PAUSED`` while an answer is due before more is read.
@@ -121,7 +125,8 @@ class ServiceConnection:
         try:
             event = self._next_event()
         except Malformed as fault:
-            self._fault = RemoteProtocolError(f"the runtime sent what it may not: {fault}", reply=self._reply_to(fault))
+            self._refusal = self._reply_to(fault)
+            self._fault = RemoteProtocolError(f"the runtime sent what it may not: {fault}", reply=self._refusal)
             self._let_go()
             raise self._fault from fault
         if not isinstance(event, Signal):
@@ -140,11 +145,10 @@ class ServiceConnection:
                     self._take_body(part)
                 case MessageEnd():
                     self._events.append(self._end(part.trailers))
-                case ConnectionClosed():
+                case _:
+                    assert isinstance(part, ConnectionClosed)  # a server's reader gives no ResponseHead
                     self._let_go()
                     return part
-                case _:
-                    raise AssertionError(f"a server's reader gave {part!r}")
         return self._events.pop(0)
 
     def _take_head(self, head: RequestHead) -> None:
@@ -155,8 +159,9 @@ class ServiceConnection:
         else:
             self._ask, self._request_id = found.route.asks[0], found.request_id
             self._admit()
-        if head.expects_continue:
-            self._events.append(ContinueAsked())
+        if head.expects_continue:  # a body that would be refused is never asked for (observed)
+            self._continue_due = self._refusal is None
+            self._events.append(ContinueAsked() if self._refusal is None else Violation(reply=self._refusal))
 
     def _admit(self) -> None:
         """Hold the request against the law, in the service's order: id, state, mode; the body comes later."""
@@ -170,7 +175,8 @@ class ServiceConnection:
             return
         self._lifecycle.asked(self._ask, self._request_id)
         if self._ask is ResponseStarted and mode not in (names.STREAMING, ""):
-            self._refusal = _INVALID_MODE  # and the environment is held for ever: it answers no poll (observed)
+            self._refusal = _INVALID_MODE
+            self._lifecycle.mode_refused(self._request_id)
             return
         self._holds = True
         if self._ask is ResponseStarted:
@@ -206,8 +212,8 @@ class ServiceConnection:
         return ResponseFinished() if failure is None else ResponseFailed(error_type=failure[0], error_body=failure[1])
 
     def _reply_to(self, fault: Malformed) -> Refused:
-        if self._reader.in_body:
-            return _TRUNCATED
+        if self._reader.in_body and isinstance(fault, MalformedMessage):
+            return self._refusal or _TRUNCATED
         status = fault.status_hint if isinstance(fault, MalformedMessage) else 400
         return Refused(status=status, error_message=f"{status} {reason_phrase(status)}: {fault}")
 
@@ -218,6 +224,7 @@ class ServiceConnection:
 
         Raises:
             LocalProtocolError: It may not be said now, or does not answer what was asked. Nothing changed.
+            Malformed: It cannot be said on this wire: a field holds what is no text. Nothing changed.
         """
         return b"".join(self.send_buffers(answer))
 
@@ -226,30 +233,38 @@ class ServiceConnection:
 
         Raises:
             LocalProtocolError: It may not be said now, or does not answer what was asked. Nothing changed.
+            Malformed: It cannot be said on this wire: a field holds what is no text. Nothing changed.
         """
         kind = type(answer)
-        turn = TURNS[self._turn].get(kind)
+        turn = TURNS[self._turn].get(kind) if kind in _ANSWERS else None
         if turn is None:
             raise LocalProtocolError(f"{kind.__name__} may not be sent while the connection is {self._turn.value}")
-        if isinstance(answer, Continue):
-            return encode_answer(answer)
-        if self._turn is not Turn.IDLE and kind not in route_of(self._ask).answers:
-            raise LocalProtocolError(f"{kind.__name__} does not answer {self._ask.__name__}")
         if self._refusal is not None and kind is not Refused:
             raise LocalProtocolError(f"expected the refusal {self._refusal!r} to be sent, got {kind.__name__}")
-        if kind is Invocation and not self._lifecycle.may_invoke():
+        if isinstance(answer, Continue):
+            return self._continue(answer)
+        if kind not in route_of(self._ask).answers:
+            raise LocalProtocolError(f"{kind.__name__} does not answer {self._ask.__name__}")
+        if isinstance(answer, Invocation) and not self._lifecycle.may_invoke(answer.request_id):
             raise LocalProtocolError("an invocation may not be sent while the environment holds another")
         if self._reader.in_message or not self._head.keep_alive:
             turn = Turn.CUT
         buffers = encode_answer(answer, close=turn is Turn.CUT, has_body=self._head.method != "HEAD")
-        self._turn = turn
         if isinstance(answer, Invocation):
             self._lifecycle.invoked(answer)
         elif self._holds:
             self._lifecycle.answered(self._ask, self._request_id, kind)
-            self._holds = False
-        self._reader.start_next()
+        self._turn = turn
+        self._begin(_NO_REQUEST)
+        if turn is Turn.IDLE:
+            self._reader.start_next()
         return buffers
+
+    def _continue(self, answer: Continue) -> list[BytesLike]:
+        if not self._continue_due:
+            raise LocalProtocolError("Continue may not be sent when it was not asked for")
+        self._continue_due = False
+        return encode_answer(answer)
 
     def _let_go(self) -> None:
         """The connection is over: what it held of the environment is over too."""

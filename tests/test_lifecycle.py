@@ -208,13 +208,13 @@ def test_a_lost_poll_loses_nothing(state: State) -> None:
     life.answered(NextAsked, "", ConnectionClosed)
     assert life.state is after
     assert life.judge(NextAsked, "", "") is None
-    assert life.may_invoke()
+    assert life.may_invoke("id-1")
 
 
 @pytest.mark.parametrize("state", State)
 def test_an_invocation_may_be_handed_out_only_to_a_poll(state: State) -> None:
     """While the runtime is polling, or again while it holds the invocation."""
-    assert in_state(state).may_invoke() is (state in (State.READY, State.RUNNING))
+    assert in_state(state).may_invoke("id-1") is (state in (State.READY, State.RUNNING))
 
 
 @pytest.mark.parametrize("ask", REPORTS)
@@ -288,7 +288,7 @@ def test_both_kinds_answer_what_a_connection_asks(life: Lifecycle) -> None:
     """One protocol: a connection does not know which kind it has."""
     assert life.judge(NextAsked, "", "") is None
     life.asked(NextAsked, "")
-    assert life.may_invoke()
+    assert life.may_invoke("id-1")
     life.invoked(invocation())
     assert life.judge(ErrorReported, "id-1", "") is None
     life.asked(ErrorReported, "id-1")
@@ -304,7 +304,7 @@ def test_polls_and_pings_are_always_allowed_in_managed_mode(ask: type) -> None:
     life.asked(ask, "")
     life.answered(ask, "", ConnectionClosed)
     assert life.attempts == {"id-1": Attempt.RUNNING}
-    assert life.may_invoke()
+    assert life.may_invoke("id-2")
 
 
 @pytest.mark.parametrize("ask", [RestoreAsked, RestoreErrorReported])
@@ -394,3 +394,42 @@ def test_a_request_id_that_is_used_again_is_a_new_attempt() -> None:
     life.invoked(invocation("a", "i-2"))
     assert life.judge(BufferedResponse, "a", "i-1") == TOO_LATE
     assert life.judge(BufferedResponse, "a", "i-2") is None
+
+
+def test_an_invocation_that_runs_is_handed_out_again_and_no_other() -> None:
+    """Another one would make the first unanswerable: it would be lost."""
+    life = in_state(State.RUNNING)
+    assert life.may_invoke("id-1")
+    assert not life.may_invoke("id-2")
+
+
+def test_a_managed_invocation_is_handed_out_once() -> None:
+    """The service refuses a request id that runs already (observed); after its deadline the id is free again."""
+    life = ManagedLifecycle()
+    life.invoked(invocation())
+    assert not life.may_invoke("id-1")
+    life.expire("id-1")
+    assert life.may_invoke("id-1")
+    life.invoked(invocation())
+    assert life.judge(BufferedResponse, "id-1", "") is None
+
+
+def test_late_invocations_are_remembered_within_bounds() -> None:
+    """A thousand, as the emulator does; the oldest are forgotten first."""
+    life = ManagedLifecycle()
+    for number in range(1001):
+        life.invoked(Invocation(request_id=f"id-{number}", payload=b""))
+        life.expire(f"id-{number}")
+    assert len(life.attempts) == 1000
+    assert "id-0" not in life.attempts
+
+
+def test_a_response_mode_that_does_not_exist_consumes_a_managed_invocation() -> None:
+    """In managed mode the runtime goes on; in standard mode the environment is held for ever (observed)."""
+    managed, standard = ManagedLifecycle(), in_state(State.RUNNING)
+    managed.invoked(invocation())
+    for life in (managed, standard):
+        life.asked(ResponseStarted, "id-1")
+        life.mode_refused("id-1")
+    assert managed.attempts == {}
+    assert standard.state is State.INVOCATION_RESPONSE

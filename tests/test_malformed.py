@@ -43,3 +43,8 @@ def test_says_what_alone() -> None:
 def test_quotes_at_most_64_characters(value: object, quoted: str) -> None:
     """A peer's 5 MB do not end up in a message."""
     assert quote(value) == quoted
+
+
+def test_a_huge_number_is_named_and_not_printed() -> None:
+    """Python refuses to print integers of more than 4,300 digits: the message must not fail for that."""
+    assert quote(10**5000) == "a huge int"

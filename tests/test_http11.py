@@ -1,0 +1,763 @@
+"""HTTP/1.1: heads as h11 reads them, bodies as we frame them, and everything beyond as Go's net/http has it.
+
+What the service's own HTTP server does was observed with the emulator of aws-sam-cli 1.170.0, 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import h11
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fuzz.fuzz_http11 import MAX_HEAD, one_input, pull, read
+from lambda_wire._chunked import MAX_PIECE
+from lambda_wire._events import ConnectionClosed
+from lambda_wire._http11 import (
+    HttpEvent,
+    MalformedMessage,
+    MessageEnd,
+    MessageReader,
+    RequestHead,
+    ResponseHead,
+    encode_request_head,
+    encode_response_head,
+    field_value,
+    reason_phrase,
+)
+from lambda_wire._malformed import Malformed
+from lambda_wire._record import record
+from lambda_wire._signals import NEED_DATA, PAUSED, Role
+from lambda_wire._types import Headers
+from lambda_wire.testing import deliveries
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+END = MessageEnd()
+CLOSED = ConnectionClosed()
+
+
+def events_of(wire: bytes, role: Role = Role.SERVER, *, method: str = "GET") -> list[HttpEvent]:
+    """Return what every delivery of ``wire`` and its end give, bodies joined."""
+    readings: list[list[HttpEvent]] = []
+    for pieces in deliveries(wire):
+        reader = MessageReader(role)
+        reader.expect(method)
+        events: list[HttpEvent] = []
+        for data in (*pieces, b""):
+            reader.receive_data(data)
+            for event in pull(reader):
+                if isinstance(event, bytes) and isinstance(events[-1], bytes):
+                    events[-1] += event
+                else:
+                    events.append(event)
+        readings.append(events)
+    assert all(reading == readings[0] for reading in readings)
+    return readings[0]
+
+
+def request_of(wire: bytes) -> RequestHead:
+    """Return the head of the first request in ``wire``."""
+    head = events_of(wire)[0]
+    assert isinstance(head, RequestHead)
+    return head
+
+
+def response_of(wire: bytes, *, method: str = "GET") -> ResponseHead:
+    """Return the head of the first response in ``wire``."""
+    head = events_of(wire, Role.CLIENT, method=method)[0]
+    assert isinstance(head, ResponseHead)
+    return head
+
+
+def fault_of(wire: bytes, role: Role = Role.SERVER) -> tuple[str, int | None, int]:
+    """Return the fault that every delivery of ``wire`` meets: reason, offset, status."""
+    verdicts = [read(pieces, role)[1] for pieces in deliveries(wire)]
+    assert all(verdict == verdicts[0] for verdict in verdicts)
+    assert verdicts[0] is not None
+    return verdicts[0]
+
+
+class TestRequests:
+    """One head, its body, its end; then the next one, when it is asked for."""
+
+    def test_without_a_body(self) -> None:
+        """Names in lower case, values stripped and in order, no byte of a value lost."""
+        wire = b"GET /a?b HTTP/1.1\r\nHost:x\r\nA: \t 1 2 \r\na:\xc3\xa9\xff\r\n\r\n"
+        headers = (("host", "x"), ("a", "1 2"), ("a", "é\udcff"))
+        head = RequestHead(method="GET", target="/a?b", headers=headers, keep_alive=True)
+        assert events_of(wire) == [head, END, CLOSED]
+
+    @pytest.mark.parametrize(
+        ("fields", "body", "content", "end"),
+        [
+            (b"Content-Length: 3\r\n", b"abc", b"abc", END),
+            (b"Content-Length: 003\r\nContent-Length: 003\r\n", b"abc", b"abc", END),
+            (b"Content-Length: 0\r\n", b"", b"", END),
+            (b"", b"", b"", END),
+            (CHUNKED, b"1\r\na\r\n2;x\r\nbc\r\n0\r\n\r\n", b"abc", END),
+            (CHUNKED, b"0\r\n\r\n", b"", END),
+            (CHUNKED, b"3\r\nabc\r\n0\r\nT: v\r\n\r\n", b"abc", MessageEnd(trailers=(("t", "v"),))),
+            (CHUNKED + b"Content-Length: 99\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),
+            (b"Transfer-Encoding: CHUNKED\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),
+        ],
+    )
+    def test_bodies(self, fields: bytes, body: bytes, content: bytes, end: MessageEnd) -> None:
+        """RFC 9112, 6.3: chunked before counted, nothing where nothing is said. What follows is the next request."""
+        events = events_of(POST + fields + b"\r\n" + body + GET)
+        assert events[1:-3] == ([content, end] if content else [end])
+        assert events[-3:] == [request_of(GET), END, CLOSED]
+
+    def test_http_1_0(self) -> None:
+        """Needs no Host; its Transfer-Encoding is not looked at, as Go has it (observed)."""
+        wire = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n5\n"
+        head, body, *rest = events_of(wire)
+        assert isinstance(head, RequestHead)
+        assert (head.http_version, head.keep_alive, body, rest) == ("1.0", False, b"5\n", [END, CLOSED])
+
+    @pytest.mark.parametrize(
+        ("version", "connection", "kept"),
+        [
+            ("1.1", "", True),
+            ("1.1", "Connection: x, Close\r\n", False),
+            ("1.1", "Connection: x\r\nConnection: close\r\n", False),
+            ("1.1", "Connection: closed\r\n", True),
+            ("1.2", "", True),
+            ("1.0", "", False),
+            ("1.0", "Connection: Keep-Alive\r\n", True),
+            ("1.0", "Connection: keep-alive, close\r\n", True),  # as observed, against RFC 9112, 9.3
+        ],
+    )
+    def test_keep_alive(self, version: str, connection: str, kept: bool) -> None:
+        """RFC 9112, 9.3: persistent unless said otherwise; HTTP/1.0 only if it is said."""
+        for role, line in (
+            (Role.SERVER, f"GET / HTTP/{version}\r\nHost: a\r\n"),
+            (Role.CLIENT, f"HTTP/{version} 204\r\n"),
+        ):
+            head = events_of(f"{line}{connection}\r\n".encode(), role)[0]
+            assert isinstance(head, (RequestHead, ResponseHead))
+            assert head.keep_alive is kept
+
+    @pytest.mark.parametrize(
+        ("head", "expects"),
+        [
+            (POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n{}", True),
+            (POST + b"Content-Length: 2\r\nExpect: x, 100-Continue\r\n\r\n{}", True),
+            (POST + CHUNKED + b"Expect: 100-continue\r\n\r\n0\r\n\r\n", True),
+            (POST + b"Content-Length: 0\r\nExpect: 100-continue\r\n\r\n", False),
+            (POST + b"Expect: 100-continue\r\n\r\n", False),
+            (b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}", False),
+        ],
+    )
+    def test_expect(self, head: bytes, expects: bool) -> None:
+        """RFC 9110, 10.1.1: not in HTTP/1.0, and not where no body comes."""
+        assert request_of(head).expects_continue is expects
+
+    def test_pipelined(self) -> None:
+        """The next request waits; it is not read before its turn."""
+        reader = MessageReader(Role.SERVER)
+        reader.receive_data(POST + b"Content-Length: 1\r\n\r\nx" + GET)
+        assert [reader.next_event() for _ in range(5)] == [
+            request_of(POST + b"Content-Length: 1\r\n\r\nx"),
+            b"x",
+            END,
+            PAUSED,
+            PAUSED,
+        ]
+        reader.start_next()
+        assert [reader.next_event() for _ in range(3)] == [request_of(GET), END, NEED_DATA]
+
+    def test_bare_line_feeds(self) -> None:
+        """Go takes them in heads, so do we; the first empty line ends the head, whatever it ends in."""
+        assert request_of(b"GET / HTTP/1.1\nHost: a\n\n") == request_of(GET)
+        assert request_of(b"GET / HTTP/1.1\r\nHost: a\n\r\n") == request_of(GET)
+        assert events_of(b"GET / HTTP/1.1\nHost: a\n\n" + GET)[-3] == request_of(GET)
+
+    @pytest.mark.parametrize("blanks", [b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\n\n\n\n"])
+    def test_blank_lines_after_a_post(self, blanks: bytes) -> None:
+        """Go forgives old clients four bytes of CR and LF, but only after a POST (observed)."""
+        post = POST + b"Content-Length: 1\r\n\r\nx"
+        assert events_of(post + blanks + GET)[-3:] == [request_of(GET), END, CLOSED]
+        assert events_of(post + blanks)[-2:] == [END, CLOSED]
+        for wire in (blanks + GET, GET + blanks + GET, post + blanks + GET[:-2] + b"\r\n" + blanks + GET):
+            assert fault_of(wire)[0].startswith("expected the first line")
+
+    def test_no_more_than_four_blanks(self) -> None:
+        """The fifth is a fault, at its own offset."""
+        wire = POST + b"\r\n" + b"\r\n\r\n\n"
+        assert fault_of(wire)[1:] == (len(wire) - 1, 400)
+
+
+class TestResponses:
+    """Final responses, framed by the method that they answer."""
+
+    @pytest.mark.parametrize(
+        ("wire", "method", "content", "kept"),
+        [
+            (OK + b"Content-Length: 2\r\n\r\n{}", "GET", [b"{}"], True),
+            (OK + b"Content-Length: 2\r\n\r\n", "HEAD", [], True),
+            (OK + CHUNKED + b"\r\n", "HEAD", [], True),
+            (OK + CHUNKED + b"\r\n2\r\n{}\r\n0\r\n\r\n", "POST", [b"{}"], True),
+            (OK + b"\r\n{}", "GET", [b"{}"], False),
+            (OK + b"\r\n", "GET", [], False),
+            (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n{}", "GET", [b"{}"], False),
+            (b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", "POST", [], True),
+            (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "GET", [], True),
+            (b"HTTP/1.1 202\r\nContent-Length: 0\r\n\r\n", "POST", [], True),
+        ],
+    )
+    def test_framing(self, wire: bytes, method: str, content: list[bytes], kept: bool) -> None:
+        """RFC 9112, 6.3: no body to HEAD, 204 and 304; up to the end of the connection where nothing is said."""
+        head, *rest = events_of(wire, Role.CLIENT, method=method)
+        assert isinstance(head, ResponseHead)
+        assert (head.keep_alive, rest) == (kept, [*content, END, CLOSED])
+
+    def test_interim_responses(self) -> None:
+        """Any server may send any number of them (RFC 9110, 15.2): none is an event, none is kept."""
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"
+        final = OK + b"Content-Length: 0\r\n\r\n"
+        assert events_of(interim * 3 + final, Role.CLIENT) == events_of(final, Role.CLIENT)
+        assert events_of(interim, Role.CLIENT) == [CLOSED]
+        reader = MessageReader(Role.CLIENT)
+        reader.receive_data(interim * 2000)
+        assert reader.next_event() is NEED_DATA
+        assert not reader.in_message
+
+    def test_no_change_of_protocol(self) -> None:
+        """Nobody asked for one."""
+        assert "without a pending proposal" in fault_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Role.CLIENT)[0]
+
+    def test_control_characters_read_as_blanks(self) -> None:
+        """The emulator copies a caller's client context raw: no caller may end a runtime with it (observed)."""
+        raw = bytes(range(1, 32)).replace(b"\n", b"").replace(b"\r", b"").replace(b"\t", b"")
+        head = response_of(OK + b"Content-Length: 0\r\nC: a\x00b" + raw + b"\x7f\tc\r\n\r\n")
+        assert field_value(head.headers, "c") == "a b" + " " * (len(raw) + 1) + "\tc"
+
+
+class TestPieces:
+    """Bodies in pieces of the message's making, or as they come."""
+
+    @pytest.mark.parametrize("fields", [b"Content-Length: 150000\r\n", CHUNKED])
+    def test_large_bodies_with_boundaries(self, fields: bytes) -> None:
+        """Pieces of ``MAX_PIECE``, however they are delivered."""
+        body = bytes(range(250)) * 600
+        framed = body if b"Length" in fields else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        wire = POST + fields + b"\r\n" + framed
+        for size in (len(wire), 1000, MAX_PIECE, 70_001):
+            reader = MessageReader(Role.SERVER, keep_boundaries=True)
+            pieces: list[HttpEvent] = []
+            for at in range(0, len(wire), size):
+                reader.receive_data(memoryview(wire)[at : at + size])
+                pieces += pull(reader)
+            assert pieces[1:] == [body[:MAX_PIECE], body[MAX_PIECE : 2 * MAX_PIECE], body[2 * MAX_PIECE :], END]
+
+    def test_chunks_keep_their_boundaries(self) -> None:
+        """One piece a chunk."""
+        reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        reader.receive_data(POST + CHUNKED + b"\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n")
+        assert list(pull(reader))[1:] == [b"a", b"bc", END]
+
+    def test_without_boundaries_nothing_is_held_back(self) -> None:
+        """Bytes are given as soon as they are there."""
+        reader = MessageReader(Role.SERVER)
+        for fields, data in ((b"Content-Length: 9\r\n", b"ab"), (CHUNKED, b"9\r\nab")):
+            reader = MessageReader(Role.SERVER)
+            reader.receive_data(POST + fields + b"\r\n" + data)
+            assert list(pull(reader))[1:] == [b"ab"]
+
+    def test_where_it_is(self) -> None:
+        """In a message from its first byte to its last; in a body between the two."""
+        reader = MessageReader(Role.SERVER)
+        seen: list[tuple[bool, bool]] = []
+        for data in (b"", b"P", POST[1:] + b"Content-Length: 1\r\n\r\n", b"x"):
+            if data:
+                reader.receive_data(data)
+            list(pull(reader))
+            seen.append((reader.in_message, reader.in_body))
+        assert seen == [(False, False), (True, False), (True, True), (False, False)]
+
+
+class TestFaults:
+    """What is no message, what it is answered with, and that it is so for ever."""
+
+    @pytest.mark.parametrize(
+        ("wire", "status"),
+        [
+            (b"\r\n" + GET, 400),
+            (b" " + GET, 400),
+            (b"\x16\x03\x01", 400),  # TLS
+            (b"x\r\n\r\n", 400),
+            (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\n X: 1\r\nHost: a\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x7fb\r\n\r\n", 400),
+            (POST + b"Content-Length: x\r\n\r\n", 400),
+            (POST + b"Content-Length: +1\r\n\r\n", 400),
+            (POST + b"Content-Length:\r\n\r\n", 400),
+            (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+            (POST + b"Content-Length: 999999999999999999999\r\n\r\n", 400),
+            (POST + CHUNKED + b"Content-Length: x\r\n\r\n", 400),
+            (POST + CHUNKED + b"Trailer: A, Content-Length\r\n\r\n", 400),
+            (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+            (POST + CHUNKED + CHUNKED + b"\r\n", 501),
+            (POST + b"Expect: x\r\n\r\n", 417),
+            (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEAD, 431),
+        ],
+    )
+    def test_heads(self, wire: bytes, status: int) -> None:
+        """The status is what the service answers (observed); the offset is that of the head, not of the delivery."""
+        reason, at, hint = fault_of(GET + wire)
+        assert hint == status
+        assert at == len(GET) + (MAX_HEAD if status == 431 else 0)
+        assert len(reason) < 200
+
+    def test_a_long_line_is_not_quoted_whole(self) -> None:
+        """The fault is for logs and for a refusal's text."""
+        reader = MessageReader(Role.SERVER)
+        reader.receive_data(b"GET / HTTP/1.1\r\n" + b"\xff" * 500_000 + b"\r\n\r\n")
+        with pytest.raises(MalformedMessage) as caught:
+            reader.next_event()
+        assert len(str(caught.value)) < 200
+
+    def test_a_head_of_the_limit(self) -> None:
+        """The limit is on the message, its empty line included, whatever came before it."""
+        fits = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".ljust(MAX_HEAD - 4, b"x") + b"\r\n\r\n"
+        for pieces in deliveries(GET + fits + GET):
+            assert read(pieces, Role.SERVER)[1] is None
+        assert fault_of(GET + fits.replace(b"Host: a", b"Host: ab"))[1:] == (len(GET) + MAX_HEAD, 431)
+
+    def test_bodies(self) -> None:
+        """A fault in the chunks is at its own offset; what came before it is given."""
+        wire = POST + CHUNKED + b"\r\n" + b"1\r\na\r\n"
+        assert fault_of(wire + b"zz\r\n")[1:] == (len(wire), 400)
+        assert read([wire + b"zz\r\n"], Role.SERVER)[0][1:] == [b"a"]
+
+    @pytest.mark.parametrize(
+        ("wire", "role"),
+        [
+            (POST + b"Content-Length: 3\r\n\r\nabc", Role.SERVER),
+            (POST + CHUNKED + b"Trailer: t\r\n\r\n3;x\r\nabc\r\n0\r\nt: v\r\n\r\n", Role.SERVER),
+            (OK + b"Content-Length: 3\r\n\r\nabc", Role.CLIENT),
+            (OK + CHUNKED + b"\r\n3\r\nabc\r\n0\r\n\r\n", Role.CLIENT),
+        ],
+    )
+    def test_cut_at_every_byte(self, wire: bytes, role: Role) -> None:
+        """An end in the middle is a fault at the last byte, never a message."""
+        for cut in range(1, len(wire)):
+            assert fault_of(wire[:cut], role)[1:] == (cut, 400)
+            assert END not in read([wire[:cut]], role)[0]
+        assert read([wire], role)[1] is None
+
+    def test_for_ever(self) -> None:
+        """Neither the next bytes nor the rest of the old ones are read: that is how requests are smuggled."""
+        reader = MessageReader(Role.SERVER)
+        reader.receive_data(b"x\r\n\r\n" + GET)
+        for _ in range(3):
+            with pytest.raises(MalformedMessage, match="illegal request line"):
+                reader.next_event()
+            reader.receive_data(GET)
+
+    def test_nothing_comes_after_the_end(self) -> None:
+        """``b""`` is the end, and nothing after it is read."""
+        reader = MessageReader(Role.SERVER)
+        reader.receive_data(b"")
+        reader.receive_data(GET)
+        assert [reader.next_event(), reader.next_event()] == [CLOSED, CLOSED]
+
+    def test_an_end_before_the_next_message_is_read(self) -> None:
+        """What is there is still given."""
+        reader = MessageReader(Role.SERVER)
+        reader.receive_data(GET + GET)
+        reader.receive_data(b"")
+        assert list(pull(reader)) == [request_of(GET), END, request_of(GET), END, CLOSED]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map(lambda text: text.strip(" \t"))
+NAMES = st.text("abcdefgh-XYZ", min_size=1, max_size=9).map(lambda name: f"x-{name}")
+FIELDS = st.lists(st.tuples(NAMES, TEXTS), max_size=5).map(tuple)
+
+
+class TestEncode:
+    """Written heads are read as they were meant, and nothing gets out that would be read as something else."""
+
+    def test_bytes(self) -> None:
+        """First line, fields as given, empty line."""
+        assert encode_request_head("GET", "/a", (("Host", "é"),)) == b"GET /a HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n"
+        assert encode_response_head(202, (("A", ""),)) == b"HTTP/1.1 202 Accepted\r\nA: \r\n\r\n"
+        assert encode_response_head(418, reason="Teapot") == b"HTTP/1.1 418 Teapot\r\n\r\n"
+        assert encode_response_head(299) == b"HTTP/1.1 299 \r\n\r\n"
+
+    @given(fields=FIELDS)
+    def test_inverse(self, fields: Headers) -> None:
+        """What is written is read."""
+        lower = tuple((name.lower(), value) for name, value in fields)
+        assert request_of(encode_request_head("GET", "/a", (("Host", "h"), *fields))).headers == (("host", "h"), *lower)
+        assert response_of(encode_response_head(204, fields)).headers == lower
+
+    def test_every_byte_travels(self) -> None:
+        """A value that is no UTF-8 comes out as it went in."""
+        assert encode_response_head(204, (("A", "\udcff"),)) == b"HTTP/1.1 204 No Content\r\nA: \xff\r\n\r\n"
+
+    @pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\rb", "a\0b", "\r\n", "\ud800"])
+    def test_no_line_is_ended_early(self, value: str) -> None:
+        """Nor is anything written that is no text."""
+        attempts: list[Callable[[], bytes]] = [
+            lambda: encode_request_head("GET", "/", (("A", value),)),
+            lambda: encode_request_head("GET", value, ()),
+            lambda: encode_request_head(value, "/", ()),
+            lambda: encode_response_head(200, ((value, "a"),)),
+            lambda: encode_response_head(200, reason=value),
+        ]
+        for attempt in attempts:
+            with pytest.raises(Malformed, match="header fields"):
+                attempt()
+
+    def test_first_value_wins(self) -> None:
+        """As in Go's ``http.Header.Get``."""
+        headers = (("a", "1"), ("b", "2"), ("a", "3"))
+        assert [field_value(headers, name) for name in "abc"] == ["1", "2", ""]
+
+    def test_reasons(self) -> None:
+        """Every status of the Runtime API has its words."""
+        assert all(
+            reason_phrase(status) for status in (200, 202, 400, 403, 404, 405, 410, 413, 417, 431, 500, 501, 505)
+        )
+        assert reason_phrase(299) == ""
+
+
+# -- the oracle: the same bytes, read by h11 alone
+
+
+@record
+class Whole:
+    """The first message of a connection that then ends; or that there is none, or that h11 would not have it."""
+
+    first_line: tuple[str, ...]
+    headers: Headers = ()
+    body: bytes = b""
+    trailers: Headers = ()
+    keep_alive: bool = True
+
+
+REJECTED = Whole(first_line=("rejected",))
+NOTHING = Whole(first_line=("nothing",))
+
+
+def by_h11(wire: bytes, role: Role) -> Whole:
+    """Return what a plain h11 connection makes of ``wire``."""
+    connection = h11.Connection(h11.SERVER if role is Role.SERVER else h11.CLIENT, max_incomplete_event_size=1 << 20)
+    if role is Role.CLIENT:
+        connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+        connection.send(h11.EndOfMessage())
+    connection.receive_data(wire)
+    connection.receive_data(b"")
+    first_line: tuple[str, ...] = ()
+    headers: Headers = ()
+    body = b""
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            return REJECTED
+        match event:
+            case h11.Request():
+                first_line = (event.method.decode(), event.target.decode(), event.http_version.decode())
+                headers = _decoded(event.headers)
+            case h11.Response():
+                first_line, headers = (str(event.status_code),), _decoded(event.headers)
+            case h11.Data():
+                body += bytes(event.data)
+            case h11.EndOfMessage():
+                kept = connection.their_state is not h11.MUST_CLOSE and not _ends_with_connection(first_line, headers)
+                return Whole(
+                    first_line=first_line,
+                    headers=headers,
+                    body=body,
+                    trailers=_decoded(event.headers),
+                    keep_alive=kept,
+                )
+            case h11.ConnectionClosed():
+                return NOTHING
+            case _:
+                assert isinstance(event, h11.InformationalResponse)
+
+
+def _ends_with_connection(first_line: tuple[str, ...], headers: Headers) -> bool:
+    """Say whether only the end of the connection ended this response: h11 keeps that to itself."""
+    framed = any(name in ("content-length", "transfer-encoding") for name, _ in headers)
+    return len(first_line) == 1 and first_line[0] not in ("204", "304") and not framed
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    return tuple((name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in headers)
+
+
+def by_us(wire: bytes, role: Role) -> Whole:
+    """Return what our reader makes of ``wire``, however it is delivered."""
+    wholes = [_ours(pieces, role) for pieces in deliveries(wire)]
+    assert all(whole == wholes[0] for whole in wholes)
+    return wholes[0]
+
+
+def _ours(pieces: list[bytes], role: Role) -> Whole:
+    reader = MessageReader(role)
+    head: HttpEvent | None = None
+    body = b""
+    for data in (*pieces, b""):
+        reader.receive_data(data)
+        while True:
+            try:
+                event = reader.next_event()
+            except MalformedMessage:
+                return REJECTED
+            match event:
+                case RequestHead() | ResponseHead():
+                    head = event
+                case bytes():
+                    body += event
+                case MessageEnd():
+                    return _whole(head, body, event.trailers)
+                case ConnectionClosed():
+                    return NOTHING
+                case _:
+                    break
+    raise AssertionError("an end ends the last message too")
+
+
+def _whole(head: HttpEvent | None, body: bytes, trailers: Headers) -> Whole:
+    assert isinstance(head, (RequestHead, ResponseHead))
+    if isinstance(head, RequestHead):
+        first_line: tuple[str, ...] = head.method, head.target, head.http_version
+    else:
+        first_line = (str(head.status),)
+    return Whole(first_line=first_line, headers=head.headers, body=body, trailers=trailers, keep_alive=head.keep_alive)
+
+
+def _has(pattern: bytes) -> Callable[[bytes], bool]:
+    compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    return lambda wire: compiled.search(wire) is not None
+
+
+_IN_CHUNKS = rb"transfer-encoding.*?\n\r?\n.*"
+
+#: Every difference from h11: why there is one, what has it, and a message that shows it with what we make of it.
+DIFFERENCES: dict[str, tuple[Callable[[bytes], bool], Role, bytes, str]] = {
+    "control characters in a request: h11 takes most, Go answers 400 (observed)": (
+        _has(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"),
+        Role.SERVER,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
+        "rejected",
+    ),
+    "control characters in a response: h11 takes some, we read all as blanks, because the service sends them": (
+        _has(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"),
+        Role.CLIENT,
+        OK + b"Content-Length: 0\r\nX: a\x00b\r\n\r\n",
+        "200",
+    ),
+    "HTTP/1.0 with Transfer-Encoding: h11 decodes it, Go does not look at it (observed)": (
+        _has(rb"HTTP/1\.0.*transfer-encoding"),
+        Role.SERVER,
+        b"POST / HTTP/1.0\r\n" + CHUNKED + b"\r\n1\r\nx\r\n0\r\n\r\n",
+        "POST",
+    ),
+    "HTTP/1.0 with Connection: keep-alive: h11 never keeps it, Go does (observed)": (
+        _has(rb"HTTP/1\.0.*keep-alive"),
+        Role.SERVER,
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET",
+    ),
+    "other versions: h11 takes any digits, Go answers 505 (observed)": (
+        _has(rb"HTTP/[^1]"),
+        Role.SERVER,
+        b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "rejected",
+    ),
+    "CONNECT and Upgrade: h11 waits to hear whether the protocol changes, and here it never does": (
+        _has(rb"^CONNECT|\nupgrade"),
+        Role.SERVER,
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "CONNECT",
+    ),
+    "Expect: h11 leaves other expectations to the application, Go answers 417 (observed)": (
+        _has(rb"\nexpect"),
+        Role.SERVER,
+        POST + b"Expect: x\r\n\r\n",
+        "rejected",
+    ),
+    "declared trailers: h11 does not look at the declaration, Go refuses framing fields in it (observed)": (
+        _has(rb"\ntrailer"),
+        Role.SERVER,
+        POST + CHUNKED + b"Trailer: Content-Length\r\n\r\n0\r\n\r\n",
+        "rejected",
+    ),
+    "framing fields in trailers: h11 gives them or refuses them, the service ignores them (observed)": (
+        _has(_IN_CHUNKS + rb"(content-length|transfer-encoding|trailer)"),
+        Role.SERVER,
+        POST + CHUNKED + b"\r\n0\r\nContent-Length: 3\r\n\r\n",
+        "POST",
+    ),
+    "trailers in lines that end in LF, or folded: h11 takes them, Go's search for their end does not": (
+        _has(_IN_CHUNKS + rb"([^\r]\n|\n[ \t]|\n\n|\r\r)"),
+        Role.SERVER,
+        POST + CHUNKED + b"\r\n0\r\nT: v\n\n",
+        "rejected",
+    ),
+    "chunk sizes of more than 16 digits: h11 takes 20, Go 16": (
+        _has(rb"transfer-encoding.*\n[0-9a-f]{17,}"),
+        Role.SERVER,
+        POST + CHUNKED + b"\r\n00000000000000001\r\nx\r\n0\r\n\r\n",
+        "rejected",
+    ),
+}
+
+
+class TestOracle:
+    """Our reader and h11 give the same verdict on the same bytes, but for the differences that are listed."""
+
+    @pytest.mark.parametrize("reason", DIFFERENCES)
+    def test_differences(self, reason: str) -> None:
+        """Each is real, and is recognised by its own pattern."""
+        applies, role, wire, ours = DIFFERENCES[reason]
+        assert applies(wire)
+        assert by_us(wire, role).first_line[0] == ours
+        assert by_us(wire, role) != by_h11(wire, role)
+
+    @settings(max_examples=400, deadline=None)
+    @given(
+        role=st.sampled_from(Role),
+        lines=st.lists(
+            st.sampled_from(
+                [
+                    b"Host: a",
+                    b"Content-Length: 3",
+                    b"Content-Length: 0",
+                    b"content-length: 3, 3",
+                    b"Content-Length: -1",
+                    b"Transfer-Encoding: chunked",
+                    b"Transfer-Encoding: gzip",
+                    b"Connection: close",
+                    b"Connection: keep-alive",
+                    b"X: \xc3\xa9",
+                    b"X:  y\t",
+                    b" folded",
+                    b"bad name: x",
+                    b"no colon",
+                    b"Upgrade: h2c",
+                    b"X: a\rb",
+                ]
+            ),
+            max_size=5,
+        ),
+        first=st.sampled_from(
+            [
+                b"GET / HTTP/1.1",
+                b"POST /a?b HTTP/1.1",
+                b"HEAD / HTTP/1.1",
+                b"CONNECT a:1 HTTP/1.1",
+                b"GET / HTTP/1.0",
+                b"GET  / HTTP/1.1",
+                b"GET /\xff HTTP/1.1",
+                b"",
+            ]
+        ),
+        status=st.sampled_from(
+            [
+                b"HTTP/1.1 200 OK",
+                b"HTTP/1.1 204",
+                b"HTTP/1.1 304 ",
+                b"HTTP/1.0 200 OK",
+                b"HTTP/1.1 20 OK",
+                b"HTTP/1.1 099 x",
+            ]
+        ),
+        interim=st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 x\r\n\r\n"]),
+        body=st.sampled_from(
+            [b"", b"abc", b"abcd", b"3\r\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\nt: v\r\n\r\n", b"zz\r\n", b"3\r\nab"]
+        ),
+        line_end=st.sampled_from([b"\r\n", b"\n"]),
+    )
+    def test_messages(
+        self,
+        role: Role,
+        lines: list[bytes],
+        first: bytes,
+        status: bytes,
+        interim: bytes,
+        body: bytes,
+        line_end: bytes,
+    ) -> None:
+        """Messages of every make, right and wrong."""
+        start = first if role is Role.SERVER else interim + status
+        self.compare(line_end.join([start, *lines, b"", b""]) + body, role)
+
+    @settings(max_examples=400, deadline=None)
+    @given(
+        role=st.sampled_from(Role),
+        seed=st.integers(0, 7),
+        at=st.integers(0, 200),
+        length=st.integers(0, 3),
+        data=st.binary(max_size=3) | st.sampled_from([b"\r\n", b"\n", b":", b" ", b"0", b"\r\n\r\n"]),
+    )
+    @example(role=Role.SERVER, seed=0, at=0, length=0, data=b"\r\n")
+    @example(role=Role.SERVER, seed=0, at=200, length=0, data=b"")
+    def test_mutations(self, role: Role, seed: int, at: int, length: int, data: bytes) -> None:
+        """Right messages with a few bytes changed, added or lost."""
+        seeds = {
+            Role.SERVER: [
+                GET,
+                POST + b"Content-Length: 3\r\n\r\nabc",
+                POST + CHUNKED + b"\r\n3\r\nabc\r\n0\r\nt: v\r\n\r\n",
+                b"POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\nx",
+            ],
+            Role.CLIENT: [
+                OK + b"Content-Length: 3\r\n\r\nabc",
+                OK + CHUNKED + b"\r\n3\r\nabc\r\n0\r\nt: v\r\n\r\n",
+                OK + b"\r\nabc",
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 x\r\n\r\n",
+            ],
+        }[role]
+        wire = seeds[seed % len(seeds)]
+        at %= len(wire) + 1
+        self.compare(wire[:at] + data + wire[at + length :], role)
+
+    def compare(self, wire: bytes, role: Role) -> None:
+        if any(applies(wire) for applies, *_ in DIFFERENCES.values()):
+            by_us(wire, role)  # still one verdict for every delivery
+        else:
+            assert by_us(wire, role) == by_h11(wire, role)
+
+
+PARTS = (
+    b"GET ", b"POST ", b"/", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"Host: a\r\n", b"Content-Length: 3\r\n", CHUNKED,
+    b"\r\n", b"\n", b"abc", b"3\r\nabc\r\n", b"0\r\n\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n",
+    b"x" * 300, b"\0", OK, b"HTTP/1.1 100 C\r\n\r\n", b"HTTP/1.1 204 N\r\n\r\n", GET, POST,
+)  # fmt: skip
+
+
+class TestFuzz:
+    """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
+
+    @settings(max_examples=100, deadline=None)
+    @given(data=st.binary(max_size=60))
+    def test_bytes(self, data: bytes) -> None:
+        """Any bytes."""
+        one_input(data)
+
+    @settings(max_examples=200, deadline=None)
+    @given(parts=st.lists(st.sampled_from(PARTS), max_size=12))
+    def test_nearly_right(self, parts: list[bytes]) -> None:
+        """Parts of messages in any order."""
+        one_input(b"".join(parts))
