@@ -20,7 +20,7 @@ class Buffer:
     def __init__(self) -> None:
         self._data = bytearray()
         self._searched = 0
-        self.taken = 0
+        self.taken: int = 0
         """Bytes taken since the buffer was made: the offset that error messages name."""
 
     def __len__(self) -> int:
@@ -48,12 +48,12 @@ class Buffer:
         Raises:
             Malformed: No separator ends within ``limit`` bytes.
         """
-        end = -1
+        end = limit + 1
         for separator in separators:
-            found = self._data.find(separator, max(0, self._searched - len(separator) + 1), limit)
-            if found >= 0 and (end < 0 or found + len(separator) < end):
+            found = self._data.find(separator, max(0, self._searched - len(separator) + 1), end - 1)
+            if found >= 0:
                 end = found + len(separator)
-        if end >= 0:
+        if end <= limit:
             return self._cut(end)
         self._searched = len(self._data)
         if self._searched >= limit:
