@@ -44,7 +44,15 @@ __all__ = [
 
 _CONTROLS: Final = {code: None for code in (*range(0x20), 0x7F) if code != ord("\t")}
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_OF_THE_MESSAGE: Final = frozenset({"connection", "content-length", "trailer", "transfer-encoding"})
+#: What the message says of itself, and what an invocation has a field for.
+_SAID_ELSEWHERE: Final = frozenset(
+    name.lower()
+    for name in (
+        *(names.CONNECTION, names.CONTENT_LENGTH, names.CONTENT_TYPE, names.DATE, names.TRAILER),
+        *(names.TRANSFER_ENCODING, names.AWS_REQUEST_ID, names.DEADLINE_MS, names.INVOKED_FUNCTION_ARN),
+        *(names.TRACE_ID, names.CLIENT_CONTEXT, names.COGNITO_IDENTITY, names.AWS_TENANT_ID, names.INVOCATION_ID),
+    )
+)
 
 
 def _require_field_value(value: str, what: str) -> None:
@@ -57,8 +65,14 @@ def _require_field_name(name: str) -> None:
     """Refuse what is no header name, or speaks of the message and not of the invocation (RFC 9110, 5.1)."""
     if not name or not _TOKEN.issuperset(name):
         raise Malformed(f"a header name must be a token, got {quote(name)}")
-    if name.lower() in _OF_THE_MESSAGE:
-        raise Malformed(f"a header of an invocation cannot be {quote(name)}: it frames the message")
+    if name != name.lower() or name in _SAID_ELSEWHERE:
+        raise Malformed(f"another header of an invocation has a lower-case name that no field has, got {quote(name)}")
+
+
+def _require_bytes(value: object, what: str) -> None:
+    """Refuse what only looks like bytes: its length may not be the number of its bytes, and it may change later."""
+    if type(value) is not bytes:
+        raise Malformed(f"{what} must be bytes, got {type(value).__name__}")
 
 
 def _require_request_id(value: str) -> None:
@@ -86,6 +100,7 @@ class BufferedResponse:
     """``Lambda-Runtime-Invocation-Id`` of the invocation that is answered; empty when it carried none."""
 
     def __post_init__(self) -> None:
+        _require_bytes(self.payload, "payload")
         _require_request_id(self.request_id)
         _require_field_value(self.content_type, "content_type")
         _require_field_value(self.invocation_id, "invocation_id")
@@ -119,6 +134,7 @@ class ResponseChunk:
     data: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
+        _require_bytes(self.data, "data")
         if not self.data:
             raise Malformed("a chunk must hold at least one byte: an empty chunk ends the stream")
 
@@ -139,6 +155,7 @@ class ResponseFailed:
     error_body: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
+        _require_bytes(self.error_body, "error_body")
         if not self.error_type:
             raise Malformed("error_type must not be empty: without it the service takes the stream for complete")
         _require_field_value(self.error_type, "error_type")
@@ -157,6 +174,7 @@ class ErrorReported:
     invocation_id: str = ""
 
     def __post_init__(self) -> None:
+        _require_bytes(self.payload, "payload")
         _require_request_id(self.request_id)
         for what in ("error_type", "xray_cause", "content_type", "invocation_id"):
             _require_field_value(getattr(self, what), what)
@@ -172,6 +190,7 @@ class InitErrorReported:
     content_type: str = names.JSON
 
     def __post_init__(self) -> None:
+        _require_bytes(self.payload, "payload")
         for what in ("error_type", "xray_cause", "content_type"):
             _require_field_value(getattr(self, what), what)
 
@@ -190,6 +209,7 @@ class RestoreErrorReported:
     content_type: str = names.JSON
 
     def __post_init__(self) -> None:
+        _require_bytes(self.payload, "payload")
         _require_field_value(self.error_type, "error_type")
         _require_field_value(self.content_type, "content_type")
 
@@ -232,6 +252,7 @@ class Invocation:
     """Fields that this version has no name for, in order, as received."""
 
     def __post_init__(self) -> None:
+        _require_bytes(self.payload, "payload")
         _require_request_id(self.request_id)
         for what in (
             "invoked_function_arn",
@@ -243,6 +264,8 @@ class Invocation:
             "content_type",
         ):
             _require_field_value(getattr(self, what), what)
+        if self.deadline_ms is not None and self.deadline_ms < 0:
+            raise Malformed(f"deadline_ms must be a Unix time in milliseconds, got {self.deadline_ms}")
         for name, value in self.headers:
             _require_field_name(name)
             _require_field_value(value, name)

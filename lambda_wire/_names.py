@@ -47,7 +47,7 @@ TRAILER: Final = "Trailer"
 HOST: Final = "Host"
 USER_AGENT: Final = "User-Agent"
 CONNECTION: Final = "Connection"
-EXPECT: Final = "Expect"
+DATE: Final = "Date"
 ALLOW: Final = "Allow"
 X_CONTENT_TYPE_OPTIONS: Final = "X-Content-Type-Options"
 
