@@ -47,7 +47,7 @@ class HttpResponse:
         body: Body | bytearray | memoryview = b"",
         multi_value_headers: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self.prelude = Prelude(
+        self.prelude: Prelude = Prelude(
             status_code=status_code,
             headers=tuple((headers or {}).items()),
             cookies=_strings(cookies, "cookies"),
@@ -57,7 +57,7 @@ class HttpResponse:
             ),
         )
         require_sendable(self.prelude)
-        self.body = _checked_body(body)
+        self.body: Body = _checked_body(body)
 
     def __repr__(self) -> str:
         return f"HttpResponse({self.prelude!r})"
@@ -78,8 +78,8 @@ class StreamingResponse:
 
     def __init__(self, body: Body | bytearray | memoryview, *, content_type: str = names.OCTET_STREAM) -> None:
         require_field_value(content_type, "content_type")
-        self.content_type = content_type
-        self.body = _checked_body(body)
+        self.content_type: str = content_type
+        self.body: Body = _checked_body(body)
 
     def __repr__(self) -> str:
         return f"StreamingResponse(content_type={self.content_type!r})"

@@ -68,8 +68,8 @@ class RuntimeSession:
         self._host = host
         self._user_agent = user_agent
         self._lifecycle = StandardLifecycle(snap_start=True)
-        self.connection = self._new_connection()
-        self.connected = False
+        self.connection: RuntimeConnection = self._new_connection()
+        self.connected: bool = False
 
     def _new_connection(self) -> RuntimeConnection:
         return RuntimeConnection(host=self._host, lifecycle=self._lifecycle, user_agent=self._user_agent)

@@ -34,19 +34,19 @@ class CognitoIdentity(_Shown):
     """Who called, where AWS's mobile SDK says so; both are ``None`` where it does not."""
 
     def __init__(self, said: dict[str, Json]) -> None:
-        self.cognito_identity_id = said.get("cognitoIdentityId")
-        self.cognito_identity_pool_id = said.get("cognitoIdentityPoolId")
+        self.cognito_identity_id: Json = said.get("cognitoIdentityId")
+        self.cognito_identity_pool_id: Json = said.get("cognitoIdentityPoolId")
 
 
 class Client(_Shown):
     """The app that called, as AWS's mobile SDK describes it."""
 
     def __init__(self, said: dict[str, Json]) -> None:
-        self.installation_id = said.get("installation_id")
-        self.app_title = said.get("app_title")
-        self.app_version_name = said.get("app_version_name")
-        self.app_version_code = said.get("app_version_code")
-        self.app_package_name = said.get("app_package_name")
+        self.installation_id: Json = said.get("installation_id")
+        self.app_title: Json = said.get("app_title")
+        self.app_version_name: Json = said.get("app_version_name")
+        self.app_version_code: Json = said.get("app_version_code")
+        self.app_package_name: Json = said.get("app_package_name")
 
 
 class ClientContext(_Shown):
@@ -54,9 +54,9 @@ class ClientContext(_Shown):
 
     def __init__(self, said: dict[str, Json]) -> None:
         client = _object(said.get("client"), "the client of Client Context")
-        self.custom = said.get("custom")
-        self.env = said.get("env")
-        self.client = None if client is None else Client(client)
+        self.custom: Json = said.get("custom")
+        self.env: Json = said.get("env")
+        self.client: Client | None = None if client is None else Client(client)
 
 
 class LambdaContext(_Shown):
@@ -87,16 +87,16 @@ class LambdaContext(_Shown):
         said = _object(_parsed(invocation.client_context, "Client Context"), "Client Context")
         identity = _object(_parsed(invocation.cognito_identity, "Cognito Identity"), "Cognito Identity")
         self.aws_request_id: str = invocation.request_id
-        self.log_group_name = os.environ.get(names.ENV_LOG_GROUP_NAME)
-        self.log_stream_name = os.environ.get(names.ENV_LOG_STREAM_NAME)
-        self.function_name = os.environ.get(names.ENV_FUNCTION_NAME)
-        self.memory_limit_in_mb = os.environ.get(names.ENV_FUNCTION_MEMORY_SIZE)
-        self.function_version = os.environ.get(names.ENV_FUNCTION_VERSION)
+        self.log_group_name: str | None = os.environ.get(names.ENV_LOG_GROUP_NAME)
+        self.log_stream_name: str | None = os.environ.get(names.ENV_LOG_STREAM_NAME)
+        self.function_name: str | None = os.environ.get(names.ENV_FUNCTION_NAME)
+        self.memory_limit_in_mb: str | None = os.environ.get(names.ENV_FUNCTION_MEMORY_SIZE)
+        self.function_version: str | None = os.environ.get(names.ENV_FUNCTION_VERSION)
         self.invoked_function_arn: str = invocation.invoked_function_arn
         self.tenant_id: str | None = invocation.tenant_id or None
         self._w3c = _w3c_fields(said)
-        self.client_context = None if said is None else ClientContext(said)
-        self.identity = CognitoIdentity(identity or {})
+        self.client_context: ClientContext | None = None if said is None else ClientContext(said)
+        self.identity: CognitoIdentity = CognitoIdentity(identity or {})
         self.deadline_ms: int | None = invocation.deadline_ms
         self.trace_id: str = invocation.trace_id
         self.invocation_id: str = invocation.invocation_id

@@ -21,7 +21,7 @@ class Stop:
     """Whether the process was asked to end. Code that swallows ``Stopped`` does not make this forget it."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: bool = False
 
     def __call__(self, number: int, _frame: FrameType | None) -> NoReturn:
         """Take the signal."""

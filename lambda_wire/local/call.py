@@ -86,14 +86,14 @@ class Call:
         max_stream: int = limits.MAX_STREAM,
     ) -> None:
         self.payload = payload
-        self.request_id = request_id or fresh_request_id()
-        self.trace_id = trace_id or f"Root={fresh_trace_id()};Parent={os.urandom(8).hex()};Sampled=0"
+        self.request_id: str = request_id or fresh_request_id()
+        self.trace_id: str = trace_id or f"Root={fresh_trace_id()};Parent={os.urandom(8).hex()};Sampled=0"
         self.client_context = client_context
         self.tenant_id = tenant_id
         self.max_stream = max_stream
         self.failure: Failure | None = None
-        self.ended = False
-        self.size = 0
+        self.ended: bool = False
+        self.size: int = 0
         self.first_byte_at: float | None = None
         self._started: Started | None = None
         self._pieces: deque[bytes] = deque()

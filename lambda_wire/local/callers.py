@@ -63,8 +63,8 @@ class Reply:
         self._head = head
         self._gone = False
         self._chunked = False
-        self.bodiless = False
-        self.keep_alive = head.keep_alive
+        self.bodiless: bool = False
+        self.keep_alive: bool = head.keep_alive
 
     async def send(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a whole answer. HEAD, 204 and 304 get no body, and HEAD a length of 0 (recorded 2026-09)."""

@@ -60,7 +60,7 @@ class RuntimeApi:
 
     def __init__(self) -> None:
         self.address = ""
-        self.news = asyncio.Event()
+        self.news: asyncio.Event = asyncio.Event()
         self.init_failure: Failure | None = None
         self._lifecycle = StandardLifecycle()
         self._polls: deque[asyncio.Future[Invocation]] = deque()

@@ -65,7 +65,7 @@ class ThreadWorker:
     def __init__(self, serve: Callable[[Runtime], None], address: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self.thread = threading.Thread(
+        self.thread: threading.Thread = threading.Thread(
             target=self._serve, args=(serve, address), name="lambda-wire-handler", daemon=True
         )
         self.thread.start()
