@@ -33,6 +33,7 @@ __all__ = [
     "MessageReader",
     "RequestHead",
     "ResponseHead",
+    "TruncatedMessage",
     "encode_request_head",
     "encode_response_head",
     "field_value",
@@ -108,6 +109,10 @@ class MalformedMessage(Malformed):
     def __init__(self, reason: str, *, at: int | None, status_hint: int = 400) -> None:
         super().__init__(reason, at=at)
         self.status_hint = status_hint
+
+
+class TruncatedMessage(MalformedMessage):
+    """A message that was fine until its connection ended."""
 
 
 class _Reading(Enum):
@@ -194,7 +199,7 @@ class MessageReader:
             return NEED_DATA
         if not self.in_message:
             return ConnectionClosed()
-        raise MalformedMessage(
+        raise TruncatedMessage(
             f"the connection ended in the middle of a message ({self._reading.value})",
             at=self._buffer.taken + len(self._buffer),
         )

@@ -29,7 +29,7 @@ from lambda_wire._events import (
     ResponseFinished,
     RestoreReady,
 )
-from lambda_wire._http11 import MessageEnd, MessageReader, ResponseHead, encode_request_head
+from lambda_wire._http11 import MessageEnd, MessageReader, ResponseHead, TruncatedMessage, encode_request_head
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import route_of, target_of
@@ -96,10 +96,14 @@ class RuntimeConnection:
         return self._turn is Turn.IDLE and self._reader.in_message
 
     @property
+    def awaiting_answer(self) -> bool:
+        """Whether a request went out whole and its answer is due: it is had by reading on, whoever asked."""
+        return self._turn is Turn.AWAITING and not self._send_failed and not self._fault
+
+    @property
     def awaiting_invocation(self) -> bool:
-        """Whether a poll is open: it is resumed by reading on, never asked twice."""
-        open_poll = self._turn is Turn.AWAITING and self._ask is NextAsked
-        return open_poll and not self._send_failed and not self._fault
+        """Whether a poll is open: it is resumed, never asked twice."""
+        return self.awaiting_answer and self._ask is NextAsked
 
     # -- out
 
@@ -144,6 +148,11 @@ class RuntimeConnection:
         """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
         self._must_close = self._send_failed = True
 
+    def abandon(self) -> None:
+        """Give the connection up, whatever is open on it. The fate of what was being sent stays unknown."""
+        self._let_go()
+        self._turn = Turn.CLOSED
+
     def _encode_request(self, event: Ask) -> list[BytesLike]:
         route = route_of(type(event))
         fields, payload = encode_ask(event)
@@ -168,6 +177,9 @@ class RuntimeConnection:
             raise RemoteProtocolError(self._fault)
         try:
             return self._next_event()
+        except TruncatedMessage:  # nobody's fault: the connection was lost
+            self.abandon()
+            return ConnectionClosed()
         except Malformed as fault:
             self._fault = f"the service sent what it may not: {fault}"
             self._let_go()
@@ -187,8 +199,7 @@ class RuntimeConnection:
                     return self._take_end()
                 case _:
                     assert isinstance(part, ConnectionClosed)  # a client's reader gives no RequestHead
-                    self._let_go()
-                    self._turn = TURNS[self._turn][ConnectionClosed]
+                    self.abandon()
                     return part
 
     def _take_head(self, head: ResponseHead) -> None:

@@ -5,13 +5,13 @@ A driver that can dial, write, read and hang up can run every conversation of th
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeVar
 
 from lambda_wire._record import field, record
 from lambda_wire._types import BytesLike
 
-__all__ = ["Dial", "Exchange", "Hangup", "Read", "Want", "Write"]
+__all__ = ["Dial", "Exchange", "Hangup", "Outgoing", "Read", "Want", "Write"]
 
 _T = TypeVar("_T")
 
@@ -24,19 +24,52 @@ class Dial:
     """
 
 
+class Outgoing:
+    """Buffers on their way out. The driver says how much of them has been written; the conversation knows what is left.
+
+    Args:
+        buffers: What is to be written, in order.
+    """
+
+    __slots__ = ("_buffers", "_first", "_offset")
+
+    def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
+        self._buffers = [buffer for buffer in buffers if len(buffer)]
+        self._first = 0
+        self._offset = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return self._first < len(self._buffers)
+
+    def next_buffers(self, most: int) -> list[BytesLike]:
+        """Return what is to be written next, as at most ``most`` buffers."""
+        buffers = self._buffers[self._first : self._first + most]
+        if self._offset:
+            buffers[0] = memoryview(buffers[0])[self._offset :]
+        return buffers
+
+    def advance(self, written: int) -> None:
+        """Say that so many bytes more have been written."""
+        written += self._offset
+        while self and written >= len(self._buffers[self._first]):
+            written -= len(self._buffers[self._first])
+            self._first += 1
+        self._offset = written
+
+
 @record
 class Write:
-    """Write the buffers, in order. Answer ``b""`` when they are written.
+    """Write what is outgoing, and tell it so. Answer ``b""`` when all of it is written.
 
-    When ``listening``, look first whether the peer has spoken, and go on looking while the write would block: if it
-    has, stop there and answer with the bytes it sent; what was not yet written is then never written. Without buffers
-    this is only a look.
+    When the peer speaks while the write would block, stop and answer with the bytes it sent. When ``look_first``, do
+    so even before the first byte is written; with nothing outgoing, this is only a look.
 
     Throw ``ConnectionLost`` when the connection has ended.
     """
 
-    buffers: tuple[BytesLike, ...] = field(repr=False)
-    listening: bool = False
+    outgoing: Outgoing = field(repr=False)
+    look_first: bool = False
 
 
 @record

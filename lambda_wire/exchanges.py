@@ -35,12 +35,13 @@ from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
 from lambda_wire._signals import Signal
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
+from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
 __all__ = [
     "Dial",
     "Exchange",
     "Hangup",
+    "Outgoing",
     "Read",
     "RuntimeSession",
     "Want",
@@ -77,16 +78,23 @@ class RuntimeSession:
     def connect(self) -> Exchange[RuntimeConnection]:
         """Return a connection that can carry a request: the one that is there, or a new one.
 
+        What a cancelled conversation left open is settled first: an answer that is still due is read, a request that
+        did not go out whole is given up with its connection.
+
         Raises:
             ConnectionLost: The service cannot be reached. Nothing was sent.
+            RemoteProtocolError: The service said what it may not.
         """
+        if self.connection.awaiting_answer:
+            yield from _answer(self.connection)
         if self.connected and not self.connection.must_close:
             try:
-                heard = yield Write(buffers=(), listening=True)
+                heard = yield Write(outgoing=Outgoing(), look_first=True)
             except ConnectionLost:
                 heard = b"ended"
             if not heard:
                 return self.connection
+        self.connection.abandon()
         yield Hangup()
         self.connected = False
         yield Dial()
@@ -110,8 +118,9 @@ def next_invocation(session: RuntimeSession) -> Exchange[Invocation]:
         kept = connection = session.connection
         if not connection.awaiting_invocation:
             connection = yield from session.connect()
-            yield from _say(connection, connection.send_buffers(NextAsked()))
-        answer = yield from _answer(connection)
+            answer = yield from _ask(connection, NextAsked())
+        else:
+            answer = yield from _answer(connection)
         if isinstance(answer, Invocation):
             return answer
         if isinstance(answer, Refused):
@@ -245,17 +254,14 @@ def fail_response(session: RuntimeSession, *, error_type: str, error_body: bytes
 
 def _post(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
     connection = yield from session.connect()
-    yield from _say(connection, connection.send_buffers(report))
-    return (yield from _verdict(connection))
+    return _verdict((yield from _ask(connection, report)))
 
 
 def _end(connection: RuntimeConnection, end: ResponseFinished | ResponseFailed) -> Exchange[Accepted | Refused]:
-    yield from _say(connection, connection.send_buffers(end))
-    return (yield from _verdict(connection))
+    return _verdict((yield from _ask(connection, end)))
 
 
-def _verdict(connection: RuntimeConnection) -> Exchange[Accepted | Refused]:
-    answer = yield from _answer(connection)
+def _verdict(answer: RuntimeEvent) -> Accepted | Refused:
     if isinstance(answer, (Accepted, Refused)):
         return answer
     raise ConnectionLost("the service closed the connection without an answer: whether it took the report is unknown")
@@ -265,26 +271,38 @@ def _chunk_buffers(connection: RuntimeConnection, chunks: Sequence[BytesLike]) -
     return [buffer for data in chunks if data for buffer in connection.send_buffers(ResponseChunk(data=bytes(data)))]
 
 
-def _say(connection: RuntimeConnection, buffers: Sequence[BytesLike]) -> Exchange[bool]:
-    """Write; return whether the service kept silent. If it spoke or went away, ``_answer`` says how."""
-    try:
-        heard = yield Write(buffers=tuple(buffers), listening=True)
-    except ConnectionLost:
-        connection.send_failed()
-        return False
-    except BaseException:
-        connection.send_failed()
-        raise
-    if heard:
-        connection.receive_data(heard)
-        connection.send_failed()
-    return not heard
+def _ask(connection: RuntimeConnection, event: Ask) -> Exchange[RuntimeEvent]:
+    """Send a request, or the end of one, and return its answer."""
+    answer = yield from _say(connection, connection.send_buffers(event), look_first=False)
+    return (yield from _answer(connection)) if answer is None else answer
 
 
 def _say_part(connection: RuntimeConnection, buffers: Sequence[BytesLike]) -> Exchange[None]:
-    if not (yield from _say(connection, buffers)):
-        answer = yield from _answer(connection)
+    """Send a part of a streamed response."""
+    answer = yield from _say(connection, buffers, look_first=True)
+    if answer is not None:
         raise StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)
+
+
+def _say(
+    connection: RuntimeConnection, buffers: Sequence[BytesLike], *, look_first: bool
+) -> Exchange[RuntimeEvent | None]:
+    """Write it all; or return what the service answered, or that it has gone, before all was written."""
+    outgoing = Outgoing(buffers)
+    try:
+        while heard := (yield Write(outgoing=outgoing, look_first=look_first)):
+            connection.receive_data(heard)
+            event = connection.next_event()
+            if not isinstance(event, Signal):  # else it was an interim response, or only the beginning of one
+                connection.send_failed()
+                return event
+        return None
+    except ConnectionLost:
+        connection.send_failed()
+    except BaseException:
+        connection.send_failed()
+        raise
+    return (yield from _answer(connection))
 
 
 def _answer(connection: RuntimeConnection) -> Exchange[RuntimeEvent]:

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeVar, assert_never
 
 from lambda_wire import _names as names
 from lambda_wire import exchanges
@@ -23,7 +23,7 @@ from lambda_wire._events import Accepted, Invocation, Refused
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._runtime import USER_AGENT
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
+from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
 __all__ = ["ResponseStream", "Runtime", "connect"]
 
@@ -228,11 +228,13 @@ class _Wire:
             case Read():
                 return self._read(want.max_bytes, deadline)
             case Write():
-                return self._write(list(want.buffers), listening=want.listening)
+                return self._write(want.outgoing, look_first=want.look_first)
             case Dial():
                 self._dial()
             case Hangup():
                 self.hang_up()
+            case _ as never:
+                assert_never(never)
         return b""
 
     def _dial(self) -> None:
@@ -249,6 +251,8 @@ class _Wire:
 
     def hang_up(self) -> None:
         if self._socket is not None:
+            with contextlib.suppress(OSError):  # wakes a poll that waits in another thread
+                self._socket.shutdown(socket.SHUT_RDWR)
             self._selector.close()
             self._socket.close()
             self._socket = None
@@ -265,22 +269,20 @@ class _Wire:
             raise TimeoutError("no invocation came in time; the poll stays open")
         try:
             return self._socket.recv(max_bytes)
-        except ConnectionError:
+        except OSError:  # whatever the network calls it: no more will come
             return b""
 
-    def _write(self, buffers: list[BytesLike], *, listening: bool) -> bytes:
+    def _write(self, outgoing: Outgoing, *, look_first: bool) -> bytes:
         wire = self._connected()
         try:
-            if listening and self._selector.select(0):
+            if look_first and self._selector.select(0):
                 return self._hear(wire)
-            while buffers:
+            while outgoing:
                 try:
-                    sent = wire.sendmsg(buffers[:_MOST_BUFFERS], [], _DONT_WAIT if listening else 0)
+                    outgoing.advance(wire.sendmsg(outgoing.next_buffers(_MOST_BUFFERS), [], _DONT_WAIT))
                 except BlockingIOError:
                     if self._speaks_before_writable(wire):
                         return self._hear(wire)
-                    continue
-                buffers = _left_over(buffers, sent)
         except OSError as fault:
             with contextlib.suppress(OSError):  # so that a service that still lives hears that no more will come
                 wire.shutdown(socket.SHUT_WR)
@@ -299,13 +301,3 @@ class _Wire:
         if not heard:
             raise ConnectionLost("the service has closed the connection")
         return heard
-
-
-def _left_over(buffers: list[BytesLike], sent: int) -> list[BytesLike]:
-    """Return what of ``buffers`` is not among the first ``sent`` bytes."""
-    for i, buffer in enumerate(buffers):
-        size = len(buffer)
-        if sent < size:
-            return [memoryview(buffer)[sent:], *buffers[i + 1 :]]
-        sent -= size
-    return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,7 +11,6 @@ from lambda_wire import exchanges
 from lambda_wire._errors import (
     ConnectionLost,
     LocalProtocolError,
-    RemoteProtocolError,
     RequestRefused,
     StreamInterrupted,
 )
@@ -57,9 +55,9 @@ class Network:
         self.dials = 0
         self.hangups = 0
         self.unreachable = False
-        self.early: bytes = b""
-        """Said before the next write that listens."""
         self.reset_on_write = False
+        self.last_words: list[bytes] = []
+        """Said before the reset."""
         self.closed = False
         self.inbox: list[bytes] = []
         self._service = ServiceConnection(self.lifecycle)
@@ -85,7 +83,7 @@ class Network:
                 self.dials += 1
                 if self.unreachable:
                     raise ConnectionLost("nothing was sent: no Runtime API")
-                self._drop()
+                self._service.abandon()
                 self._service = ServiceConnection(self.lifecycle)
                 self.closed, self.inbox = False, []
             case Hangup():
@@ -96,28 +94,24 @@ class Network:
                 return self._write(want)
         return b""
 
-    def _drop(self) -> None:
-        """The service sees the end of the connection before it."""
-        self._service.receive_data(b"")
-        with contextlib.suppress(RemoteProtocolError):
-            self._service.next_event()
-
     def _silence(self) -> bytes:
         assert self.closed, "the conversation waits for ever"
         return b""
 
     def _write(self, want: Write) -> bytes:
-        if want.listening and self.closed and not self.inbox:
+        if want.look_first and self.closed and not self.inbox:
             raise ConnectionLost("the service has closed the connection")
-        if self.early and want.buffers:
-            early, self.early = self.early, b""
-            return early
-        if self.reset_on_write and want.buffers:
+        if want.look_first and self.inbox:
+            return self.inbox.pop(0)
+        if self.reset_on_write and want.outgoing:
             self.reset_on_write = False
             self.closed = True
+            self.inbox = self.last_words
             raise ConnectionLost("reset")
-        for buffer in want.buffers:
-            self._service.receive_data(bytes(buffer)) if buffer else None
+        while want.outgoing:
+            (buffer,) = want.outgoing.next_buffers(1)
+            self._service.receive_data(bytes(buffer))
+            want.outgoing.advance(len(buffer))
         while not isinstance(event := self._service.next_event(), Signal):
             self.heard.append(event)
             if not isinstance(event, (ResponseStarted, ResponseChunk)):
@@ -220,7 +214,9 @@ def test_a_service_that_speaks_unasked_is_dialled_again() -> None:
     original = network.do
 
     def speak(want: Want) -> bytes:
-        return b"HTTP/1.1 408 Request Timeout\r\n\r\n" if want == Write(buffers=(), listening=True) else original(want)
+        return (
+            b"HTTP/1.1 408 Request Timeout\r\n\r\n" if isinstance(want, Write) and not want.outgoing else original(want)
+        )
 
     network.do = speak  # type: ignore[method-assign]  # a service that speaks at that moment
     assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
@@ -246,7 +242,7 @@ def test_a_reset_while_posting_still_reads_the_answer() -> None:
     held = session()
     invocation = network.run(exchanges.next_invocation(held))
     network.reset_on_write = True
-    network.inbox = [ServiceConnection().send(REFUSED)]
+    network.last_words = [ServiceConnection().send(REFUSED)]
     assert network.run(exchanges.respond(held, invocation, b"1")) == REFUSED
 
 
@@ -280,7 +276,7 @@ def test_a_cancelled_write_breaks_its_connection() -> None:
     held = session()
     cancelled = exchanges.next_invocation(held)
     want = next(cancelled)
-    while not (isinstance(want, Write) and want.buffers):
+    while not (isinstance(want, Write) and want.outgoing):
         want = cancelled.send(network.do(want))
     with pytest.raises(KeyboardInterrupt):
         cancelled.throw(KeyboardInterrupt())
@@ -296,14 +292,62 @@ def test_an_early_answer_stops_the_stream(answer: Accepted | Refused, way: int) 
     network = Network(INVOCATION, INVOCATION)
     held = session()
     network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
-    first, *rest = list(deliveries(network._service.send(answer)))[way]
-    network.early, network.inbox = first, rest
+    network.inbox = list(deliveries(network._service.send(answer)))[way]
     with pytest.raises(StreamInterrupted) as caught:
         network.run(exchanges.write_chunks(held, (b"two",)))
     assert caught.value.answer == answer
     assert ResponseChunk(data=b"two") not in network.heard
     assert network.run(exchanges.next_invocation(held)) == INVOCATION
     assert network.dials == 2
+
+
+def test_an_interim_response_does_not_stop_the_stream() -> None:
+    """Any server may send one (RFC 9110, 15.2); nothing of what was to be written is left out."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    network.inbox = [b"HTTP/1.1 100 Con", b"tinue\r\n\r\n"]
+    network.run(exchanges.write_chunks(held, (b"one",)))
+    assert network.run(exchanges.finish_response(held)) == Accepted()
+    assert network.heard[-2:] == [ResponseChunk(data=b"one"), ResponseFinished()]
+
+
+def answer_whole(held: exchanges.RuntimeSession, invocation: Invocation) -> Exchange[object]:
+    return exchanges.respond(held, invocation, b"1")
+
+
+def answer_with_error(held: exchanges.RuntimeSession, invocation: Invocation) -> Exchange[object]:
+    return exchanges.report_error(held, invocation, error_type="Function.X", payload=b"{}")
+
+
+def answer_in_parts(held: exchanges.RuntimeSession, invocation: Invocation) -> Exchange[object]:
+    yield from exchanges.start_response(held, invocation, (b"one",))
+    yield from exchanges.write_chunks(held, (b"two",))
+    return (yield from exchanges.finish_response(held))
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("conversation", [answer_whole, answer_with_error, answer_in_parts])
+@pytest.mark.parametrize("at", range(8))
+def test_a_conversation_cancelled_anywhere_leaves_the_session_usable(
+    conversation: Callable[[exchanges.RuntimeSession, Invocation], Exchange[object]], at: int, how: type[BaseException]
+) -> None:
+    """Thrown at each of its wants in turn: the next poll is answered, and nothing is ever posted twice."""
+    network = Network(INVOCATION, Accepted(), INVOCATION, Accepted(), INVOCATION)
+    held = session()
+    exchange = conversation(held, network.run(exchanges.next_invocation(held)))
+    want = next(exchange)
+    try:
+        for _ in range(at):
+            want = exchange.send(network.do(want))
+        with pytest.raises(how):
+            exchange.throw(how())
+    except StopIteration:
+        pass  # it has fewer wants
+    network.answers = network.answers if network.answers[0] == INVOCATION else [INVOCATION]
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    ends = (BufferedResponse, ErrorReported, ResponseFinished)
+    assert sum(isinstance(event, ends) for event in network.heard) <= 1
 
 
 def test_a_closed_connection_stops_the_stream() -> None:

@@ -269,6 +269,34 @@ def test_nothing_there() -> None:
         runtime.next_invocation()
 
 
+def test_closing_wakes_a_poll_that_waits_in_another_thread() -> None:
+    """The poll is given up, and its caller is told instead of waiting for ever."""
+    polled = threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            held.hear()
+            polled.set()
+            assert held.wire.recv(1) == b""
+
+    with service(script) as address, sync.connect(address) as runtime:
+        faults: list[Exception] = []
+
+        def wait() -> None:
+            try:
+                runtime.next_invocation()
+            except ConnectionLost as fault:
+                faults.append(fault)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert polled.wait(30)
+        runtime.close()
+        waiting.join(30)
+        assert not waiting.is_alive()
+        assert len(faults) == 1
+
+
 def test_use_after_close_dials_again() -> None:
     """Closing gives the connection up, not the runtime."""
 
