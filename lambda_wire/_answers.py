@@ -26,12 +26,12 @@ _OK: Final = b'{"status":"OK"}\n'
 _GO_ESCAPES: Final = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
 
-def encode_answer(event: Answer, *, close: bool = False, has_body: bool = True) -> list[BytesLike]:
+def encode_answer(event: Answer, *, connection: str = "", has_body: bool = True) -> list[BytesLike]:
     """Return the response that says ``event``: its head, then its body where there is one.
 
     Args:
         event: What to say.
-        close: Whether the connection is closed after it.
+        connection: What the ``Connection`` field says; nothing when empty.
         has_body: ``False`` in answer to HEAD: the body is only counted, and an empty one not even that (observed).
     """
     if isinstance(event, Continue):
@@ -41,8 +41,8 @@ def encode_answer(event: Answer, *, close: bool = False, has_body: bool = True) 
         fields += ((names.CONTENT_LENGTH, str(len(body))),)
     if isinstance(event, Pong):
         fields += ((names.CONTENT_TYPE, names.PLAIN_TEXT),)  # last: Go's server finds it out when it has the body
-    if close:
-        fields += ((names.CONNECTION, "close"),)
+    if connection:
+        fields += ((names.CONNECTION, connection),)
     head = encode_response_head(status, fields)
     return [head, body] if body and has_body else [head]
 
@@ -106,8 +106,9 @@ def _decode_refusal(head: ResponseHead, body: bytes) -> Refused:
     allow = field_value(head.headers, names.ALLOW.lower())
     try:
         document = decode_error(body)
+        error_type, error_message = document.error_type, document.error_message
     except Malformed:
-        text = body.decode("utf-8", "replace").removesuffix("\n")
-        return Refused(status=head.status, error_message=text, allow=allow)
-    error_type, error_message = document.error_type, document.error_message
+        error_type = error_message = ""
+    if not (error_type or error_message):  # no error document: what it says is kept as it stands
+        error_message = body.decode("utf-8", "replace").removesuffix("\n")
     return Refused(status=head.status, error_type=error_type, error_message=error_message, allow=allow)

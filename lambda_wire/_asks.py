@@ -100,4 +100,7 @@ def decode_ask(ask: type, request_id: str, headers: Headers, payload: bytes) -> 
         )
     if ask is RestoreErrorReported:
         return RestoreErrorReported(error_type=error_type, payload=payload, content_type=content_type)
-    return RestoreAsked() if ask is RestoreAsked else PingAsked()
+    if ask is RestoreAsked:
+        return RestoreAsked()
+    assert ask is PingAsked, ask
+    return PingAsked()

@@ -24,6 +24,7 @@ from lambda_wire._events import (
     Continue,
     ContinueAsked,
     Invocation,
+    NextAsked,
     PingAsked,
     Refused,
     ResponseChunk,
@@ -114,6 +115,8 @@ class ServiceConnection:
     def next_event(self) -> ServiceEvent | Signal:
         """Return what the runtime said next, or a signal: ``PAUSED`` while an answer is due before more is read.
 
+        The end of a connection is told at once to who waits with a poll; after a report its answer goes out first.
+
         Raises:
             RemoteProtocolError: It said what it may not. Every later call raises it again; its ``reply``, if there is
                 one, may be sent once.
@@ -147,6 +150,8 @@ class ServiceConnection:
                     self._events.append(self._end(part.trailers))
                 case _:
                     assert isinstance(part, ConnectionClosed)  # a server's reader gives no ResponseHead
+                    if self._turn is Turn.AWAITING and self._ask is not NextAsked:
+                        return PAUSED  # it has only ended its half, and waits for its answer
                     self._let_go()
                     return part
         return self._events.pop(0)
@@ -249,7 +254,8 @@ class ServiceConnection:
             raise LocalProtocolError("an invocation may not be sent while the environment holds another")
         if self._reader.in_message or not self._head.keep_alive:
             turn = Turn.CUT
-        buffers = encode_answer(answer, close=turn is Turn.CUT, has_body=self._head.method != "HEAD")
+        connection = "close" if turn is Turn.CUT else "keep-alive" if self._head.http_version == "1.0" else ""
+        buffers = encode_answer(answer, connection=connection, has_body=self._head.method != "HEAD")
         if isinstance(answer, Invocation):
             self._lifecycle.invoked(answer)
         elif self._holds:
@@ -265,6 +271,11 @@ class ServiceConnection:
             raise LocalProtocolError("Continue may not be sent when it was not asked for")
         self._continue_due = False
         return encode_answer(answer)
+
+    def abandon(self) -> None:
+        """Give the connection up without a word, whatever is open on it."""
+        self._let_go()
+        self._turn = Turn.CLOSED
 
     def _let_go(self) -> None:
         """The connection is over: what it held of the environment is over too."""

@@ -87,7 +87,7 @@ ANSWERS: st.SearchStrategy[FinalAnswer] = st.one_of(
 
 
 def sent(event: FinalAnswer | Continue, *, close: bool = False, has_body: bool = True) -> bytes:
-    return b"".join(encode_answer(event, close=close, has_body=has_body))
+    return b"".join(encode_answer(event, connection="close" if close else "", has_body=has_body))
 
 
 def received(pieces: list[bytes], method: str = "GET") -> tuple[ResponseHead, bytes]:
@@ -216,7 +216,8 @@ def test_a_question_is_answered_with_200() -> None:
     [
         (403, b'{"errorType":"T","errorMessage":"m"}', "T", "m"),
         (400, b'{"errorMessage":"m"}', "", "m"),
-        (500, b"{}", "", ""),
+        (500, b"{}", "", "{}"),
+        (500, b'{"message":"no"}', "", '{"message":"no"}'),
         (599, b'{"errorType":null,"errorMessage":7}', "", "7"),
         (404, b"404 page not found\n", "", "404 page not found"),
         (431, b"431 Request Header Fields Too Large", "", "431 Request Header Fields Too Large"),

@@ -194,7 +194,6 @@ DIFFERENCES: dict[tuple[str, str], tuple[list[int], list[int], str]] = {
     ("a58_response_before_next_right_id", "runtime/c2"): ([400], [], "as the line before"),
     ("a40_routing", "runtime/c27"): ([400], [400], _TEXT),
     ("a40_routing", "runtime/c29"): ([200], [200], "HTTP/1.0: we say `Connection: close`, Go leaves it out"),
-    ("a40_routing", "runtime/c30"): ([200], [200], "HTTP/1.0 with keep-alive: we close, which is always right"),
     ("a40_routing", "runtime/c32"): ([505], [505], _TEXT),
     ("a40_routing", "runtime/c34"): ([505], [405], "`PRI * HTTP/2.0` is judged by its version, before its method"),
     ("a40_routing", "runtime/c35"): ([400], [400], _TEXT),

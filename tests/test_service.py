@@ -344,16 +344,6 @@ class TestConversation:
         assert (service.turn, service.must_close) == (Turn.CLOSED, True)
         assert_refused(service, Accepted(), INVOCATION, Refused(status=500))
 
-    def test_the_end_instead_of_patience(self) -> None:
-        """A runtime that leaves while it polls takes no invocation; one that leaves a report moves on."""
-        lifecycle = busy()
-        service = new(lifecycle)
-        service.receive_data(post(RESPONSE))
-        service.receive_data(b"")
-        assert heard(service)[-1] == ConnectionClosed()
-        assert lifecycle.state is State.RESPONSE_SENT
-        assert_refused(service, Accepted())
-
 
 class TestSend:
     """Only what answers, only when it is due; a refused send changes nothing."""
@@ -803,3 +793,48 @@ class TestFuzz:
     def test_nearly_right(self, parts: list[bytes]) -> None:
         """Requests and parts of requests in any order."""
         one_input(b"".join(parts))
+
+
+class TestHalfClosed:
+    """A peer that has ended its half still waits for what is due."""
+
+    def test_after_a_report(self) -> None:
+        """Its answer goes out, and only then the end is told."""
+        lifecycle = StandardLifecycle()
+        service = ServiceConnection(lifecycle)
+        service.receive_data(post(b"/2018-06-01/runtime/init/error", body=b"{}"))
+        assert isinstance(service.next_event(), InitErrorReported)
+        service.receive_data(b"")
+        assert service.next_event() is PAUSED
+        assert service.send(Accepted()).startswith(b"HTTP/1.1 202 ")
+        assert service.next_event() == ConnectionClosed()
+
+    def test_after_a_poll(self) -> None:
+        """It may wait for hours: who is gone is told at once, so that no invocation is given to nobody."""
+        service = ServiceConnection()
+        service.receive_data(NEXT)
+        assert service.next_event() == NextAsked()
+        service.receive_data(b"")
+        assert service.next_event() == ConnectionClosed()
+
+
+def test_an_abandoned_connection_holds_nothing() -> None:
+    """The environment is free for another connection, as if the runtime had gone."""
+    lifecycle = StandardLifecycle()
+    service = ServiceConnection(lifecycle)
+    service.receive_data(post(b"/2018-06-01/runtime/init/error", body=b"{}"))
+    service.next_event()
+    service.abandon()
+    assert service.must_close
+    assert lifecycle.state is State.INIT_ERROR
+    with pytest.raises(LocalProtocolError):
+        service.send(Accepted())
+
+
+def test_http_1_0_that_asks_to_be_kept_is_told_that_it_is() -> None:
+    """Otherwise it would wait for the end (observed)."""
+    service = ServiceConnection()
+    service.receive_data(b"GET /2018-06-01/ping HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    service.next_event()
+    assert b"\r\nConnection: keep-alive\r\n" in service.send(Pong())
+    assert not service.must_close
