@@ -153,15 +153,19 @@ def served(handler: Handler, *invocations: Invocation, **faults: Any) -> Recordi
 class ScriptedService:
     """A Runtime API that hands out invocations, accepts every answer, and records what it is told.
 
-    After the last invocation a poll stays open; with ``verdict`` the first poll is answered with that.
+    After the last invocation a poll stays open; with ``verdict`` the first poll is answered with that; with ``answer``
+    every report.
     """
 
-    def __init__(self, *invocations: Invocation, verdict: Refused | None = None) -> None:
+    def __init__(
+        self, *invocations: Invocation, verdict: Refused | None = None, answer: Accepted | Refused | None = None
+    ) -> None:
         self.waiting = list(invocations)
         self.asked: list[Ask] = []
         self.connections = 0
         self.idle = threading.Event()
         self._verdict = verdict
+        self._answer = Accepted() if answer is None else answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -201,7 +205,7 @@ class ScriptedService:
                 if isinstance(event, NextAsked):
                     self._answer_poll(wire, connection.send)
                 elif not isinstance(event, (ResponseStarted, ResponseChunk)):
-                    wire.sendall(connection.send(Accepted()))
+                    wire.sendall(connection.send(self._answer))
 
     def _answer_poll(self, wire: socket.socket, send: Callable[[Invocation | Refused], bytes]) -> None:
         if self._verdict is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lambda_wire import Refused
+from lambda_wire import HttpResponse, Refused
 from lambda_wire.bootstrap import failures
 from lambda_wire.bootstrap.failures import (
     RuntimeFault,
@@ -114,15 +114,23 @@ def test_a_working_directory_that_is_gone_is_left_out(tmp_path: Path, monkeypatc
     assert json.loads(cause(ValueError()))["working_directory"] == ""
 
 
-def test_a_stack_that_is_all_ours_is_kept() -> None:
+def test_of_a_stack_that_is_all_ours_the_last_frame_is_kept() -> None:
     """Then it is the only thing that tells."""
     with pytest.raises(AttributeError) as raised:
         failures.log_line(None)  # type: ignore[arg-type]  # the mistake is the point
     fault = raised.value
     assert fault.__traceback__ is not None
-    fault.__traceback__ = fault.__traceback__.tb_next
+    fault.__traceback__ = fault.__traceback__.tb_next  # without this test's own frame
     (frame,) = describe(fault).stack_trace
     assert "failures.py" in frame
+
+
+def test_what_we_do_for_the_handler_is_not_its_stack() -> None:
+    """A mistake in a handler's own line ends there: what checks it lies below."""
+    with pytest.raises(ValueError, match="header") as raised:
+        HttpResponse(headers={"bad name": "x"})
+    stack = describe(raised.value).stack_trace
+    assert "test_bootstrap_failures.py" in stack[-1]
 
 
 def test_the_log_has_the_whole_failure(capsys: pytest.CaptureFixture[str]) -> None:

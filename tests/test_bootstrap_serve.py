@@ -79,6 +79,40 @@ def test_a_signal_interrupts_an_invocation_that_is_reported(
     assert f"Runtime.ExitError: the runtime process ends: Stopped: {number.name} was received" in err
 
 
+def test_an_async_handler_cleans_up_before_its_failure_is_reported(tmp_path: Path) -> None:
+    """Its ``finally`` may still use what the report ends, such as the trace id."""
+    source = WAITS_ASYNC.replace('print("finally")', 'print("finally", file=__import__("sys").stderr)')
+    with ScriptedService(invocation()) as service, running(service, source, tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert 0 <= err.index("finally") < err.index("[ERROR]")
+
+
+def test_an_invocation_that_cannot_be_answered_is_not_run_again_and_again(tmp_path: Path) -> None:
+    """The service does not know the id of its own event and gives it again: the handler runs once."""
+    refused = Refused(status=400, error_type="InvalidRequestID", error_message="Invalid request ID")
+    said = invocation(1)
+    service = ScriptedService(said, said, said, answer=refused)
+    with service, running(service, "def handler(event, context): print('ran')\n", tmp_path) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "ran\n")
+    assert err.splitlines()[-1].endswith("invocation id-1, which it gave: it cannot be answered")
+
+
+def test_a_refused_answer_is_not_the_end(tmp_path: Path) -> None:
+    """Other refusals are news: the service takes the next poll, and may give the same id for another attempt."""
+    refused = Refused(status=413, error_type="RequestEntityTooLarge", error_message="too large")
+    said = invocation(1)
+    service = ScriptedService(said, said, answer=refused)
+    with service, running(service, "def handler(event, context): print('ran')\n", tmp_path) as process:
+        assert service.idle.wait(20)
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "ran\nran\n")
+
+
 def test_a_handler_that_swallows_the_signal_is_the_last(tmp_path: Path) -> None:
     """Its answer is sent, and then the process ends."""
     source = WAITS.replace("finally:", "except BaseException:") + "    return 'done'\n"

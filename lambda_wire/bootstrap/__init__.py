@@ -8,7 +8,7 @@ How it ends, and with which exit code:
 - SIGTERM or Ctrl-C: 0. While it polls, at once. A running invocation is interrupted: ``Stopped``, a ``SystemExit``, is
   raised in the handler, whose ``finally`` clauses run; the invocation is reported as ``Runtime.ExitError``.
 - The handler cannot be loaded: 1, after it was reported to ``/init/error``.
-- The Runtime API is gone, or refuses the poll: 1.
+- The Runtime API is gone, refuses the poll, or gives an invocation again whose answer it did not know: 1.
 - The handler calls ``sys.exit``: its invocation is reported as ``Runtime.ExitError``, and the process ends with the
   code that was given. The same for other exceptions that are no ``Exception``, such as ``KeyboardInterrupt``, with 1.
 """
@@ -28,7 +28,14 @@ from lambda_wire.bootstrap.logs import show_logging
 from lambda_wire.bootstrap.stopping import Stopped, stopped_by_signals
 from lambda_wire.sync import Runtime, connect
 
-__all__ = ["Handler", "serve", "serve_handler"]
+__all__ = ["Handler", "Unanswerable", "serve", "serve_handler"]
+
+
+class Unanswerable(Exception):
+    """The service gives an invocation again whose answer it refused. To run the handler again would never end."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"the service does not know invocation {request_id}, which it gave: it cannot be answered")
 
 
 def serve(handler_name: str, address: str) -> int:
@@ -61,6 +68,9 @@ def serve(handler_name: str, address: str) -> int:
         except (ConnectionLost, ProtocolError) as fault:
             log_line(f"cannot poll the Runtime API at {address}: {fault}")
             return 1
+        except Unanswerable as fault:
+            log_line(str(fault))
+            return 1
         except (Exception, SystemExit):
             raise
         except BaseException:  # noqa: BLE001  # the handler's, reported and logged
@@ -73,6 +83,7 @@ def serve_handler(handler: Handler, runtime: Runtime) -> None:
 
     Raises:
         RequestRefused: The service refused the poll (403 or 500).
+        Unanswerable: The service gives an invocation again whose answer it refused.
         RemoteProtocolError: The service said what it may not.
         Busy: Another caller uses ``runtime``.
         BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
@@ -89,9 +100,13 @@ def _serve(handler: Handler, runtime: Runtime, stopping: Callable[[], bool]) -> 
     from lambda_wire.bootstrap.returning import EventLoop
 
     loop = EventLoop()
+    unanswerable: Invocation | None = None
     try:
         while not stopping():
-            serve_invocation(handler, runtime, invocation or runtime.next_invocation(), loop)
+            invocation = invocation or runtime.next_invocation()
+            if invocation == unanswerable:
+                raise Unanswerable(invocation.request_id)
+            unanswerable = None if serve_invocation(handler, runtime, invocation, loop) else invocation
             invocation = None
             flush_logs()
     finally:

@@ -34,6 +34,7 @@ class Answer:
     Attributes:
         content_type: Of the stream, until it has begun.
         claimed: Whether a response writer was handed out.
+        unanswerable: Whether the service does not know the invocation that it gave us: it will give it again.
     """
 
     def __init__(self, runtime: Runtime, invocation: Invocation) -> None:
@@ -45,6 +46,7 @@ class Answer:
         self._reported: BaseException | None = None
         self.content_type: str = names.OCTET_STREAM
         self.claimed = False
+        self.unanswerable = False
 
     @property
     def begun(self) -> bool:
@@ -158,6 +160,7 @@ class Answer:
             log_line(f"the answer to {self._invocation.request_id} may not have arrived: {fault}")
             return
         if isinstance(verdict, Refused):
+            self.unanswerable = verdict.error_type == names.INVALID_REQUEST_ID
             log_line(f"the answer to {self._invocation.request_id} was refused with {refusal(verdict)}")
 
 

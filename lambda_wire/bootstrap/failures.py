@@ -117,17 +117,20 @@ def _stack_trace(fault: BaseException) -> tuple[str, ...]:
 
 
 def _frames(fault: BaseException) -> list[FrameSummary]:
-    """Return where it happened, from the handler inwards; all of it when no frame is the handler's."""
+    """Return where it happened, without the frames around it that are not the handler's; if none is, the last one."""
     from traceback import extract_tb
 
     ours = tuple(_machinery())
-    frames = list(extract_tb(fault.__traceback__))
-    return list(dropwhile(lambda frame: frame.filename.startswith(ours), frames)) or frames
+    frames = extract_tb(fault.__traceback__)
+    inner = list(dropwhile(lambda frame: frame.filename.startswith(ours), frames))
+    while inner and inner[-1].filename.startswith(ours[:1]):
+        inner.pop()
+    return inner or list(frames[-1:])
 
 
 def _machinery() -> Iterator[str]:
-    """Yield where the code lies that stands between the process and the handler."""
-    yield os.path.join(os.path.dirname(__file__), "")
+    """Yield where the code lies that stands between the process and the handler; first this package."""
+    yield os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
     yield "<frozen importlib"
     for name in ("importlib", "asyncio"):
         path = getattr(sys.modules.get(name), "__file__", None)

@@ -18,8 +18,11 @@ from lambda_wire.sync import Runtime
 __all__ = ["serve_invocation"]
 
 
-def serve_invocation(handler: Handler, runtime: Runtime, invocation: Invocation, loop: EventLoop) -> None:
+def serve_invocation(handler: Handler, runtime: Runtime, invocation: Invocation, loop: EventLoop) -> bool:
     """Call the handler and answer with what it returns or raises.
+
+    Returns:
+        Whether the service knew the invocation when it was answered.
 
     Raises:
         BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
@@ -36,6 +39,7 @@ def serve_invocation(handler: Handler, runtime: Runtime, invocation: Invocation,
             raise
     finally:
         _set_trace_id("")
+    return not answer.unanswerable
 
 
 def _set_trace_id(trace_id: str) -> None:

@@ -33,12 +33,17 @@ class EventLoop:
             import asyncio
 
             self._runner = asyncio.Runner()
-        self._runner.run(work)
+        try:
+            self._runner.run(work)
+        except (SystemExit, KeyboardInterrupt):  # raised in the loop: the handler's ``finally`` clauses run now
+            self.close()
+            raise
 
     def close(self) -> None:
         """Cancel what still runs and close the loop."""
         if self._runner is not None:
             self._runner.close()
+            self._runner = None
 
 
 def send(result: object, answer: Answer, loop: EventLoop) -> None:
