@@ -116,11 +116,11 @@ class TruncatedMessage(MalformedMessage):
 
 
 class _Reading(Enum):
-    HEAD = "HEAD"
-    COUNTED = "COUNTED"
-    CHUNKED = "CHUNKED"
-    UNTIL_CLOSE = "UNTIL_CLOSE"
-    ENDED = "ENDED"
+    HEAD = "head"
+    COUNTED = "counted body"
+    CHUNKED = "chunked body"
+    UNTIL_CLOSE = "body that ends with its connection"
+    ENDED = "end"
 
 
 class MessageReader:
@@ -200,7 +200,7 @@ class MessageReader:
         if not self.in_message:
             return ConnectionClosed()
         raise TruncatedMessage(
-            f"the connection ended in the middle of a message ({self._reading.value})",
+            f"the connection ended in the middle of a {self._reading.value}",
             at=self._buffer.taken + len(self._buffer),
         )
 
@@ -247,8 +247,7 @@ class MessageReader:
             try:
                 event = self._parse_request(head) if self._role is Role.SERVER else self._parse_response(head)
             except h11.RemoteProtocolError as fault:
-                reason = str(fault)[:_LONGEST_REASON]
-                raise self._bad_head(reason, status_hint=fault.error_status_hint) from fault
+                raise self._bad_head(_without_names(str(fault)), status_hint=fault.error_status_hint) from fault
             if event is not None:
                 return event
         return None
@@ -337,6 +336,12 @@ class MessageReader:
     @property
     def _has_body(self) -> bool:
         return self._reading is not _Reading.COUNTED or self._remaining > 0
+
+
+def _without_names(reason: str) -> str:
+    """Return what h11 says is wrong, within bounds and without Python's names: it quotes the line it cannot read."""
+    said, quoting, line = reason.partition(": bytearray(")
+    return f"{said}: {line.removesuffix(')')}"[:_LONGEST_REASON] if quoting else said
 
 
 def _headers(event: h11.Request | h11.Response) -> Headers:

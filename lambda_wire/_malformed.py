@@ -10,7 +10,10 @@ _QUOTED = 64
 def quote(value: object) -> str:
     """Return ``repr(value)`` cut to 64 characters: what a message may quote of a peer."""
     try:
-        text = repr(value[:_QUOTED] if isinstance(value, (str, bytes, bytearray)) else value)
+        if isinstance(value, (bytes, bytearray)):
+            text = repr(bytes(value[:_QUOTED]))
+        else:
+            text = repr(value[:_QUOTED] if isinstance(value, str) else value)
     except ValueError:  # an integer of more digits than Python prints
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= _QUOTED else text[:_QUOTED] + "..."

@@ -31,7 +31,7 @@ def test_says_what_alone() -> None:
     [
         ("a", "'a'"),
         (b"a\0", "b'a\\x00'"),
-        (bytearray(b"a"), "bytearray(b'a')"),
+        (bytearray(b"a"), "b'a'"),
         (7, "7"),
         (None, "None"),
         ("x" * 62, repr("x" * 62)),
