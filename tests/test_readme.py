@@ -7,19 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lambda_wire.testing import LocalLambda
 from tests.real_parts import missing, need_module, running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 RUN, TEST, AROUND = [text.strip() for kind, text in BLOCKS if kind == "console"]
-EXAMPLE, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
+EXAMPLE, WRITER, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
 (DOCKERFILE,) = [text for kind, text in BLOCKS if kind == "dockerfile"]
 
 #: The README's ports may be taken on the machine that runs this.
@@ -101,6 +102,18 @@ def test_the_container_image_runs_under_the_emulator(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("def handler(event, context):\n    return event\n")
     with running_emulator([sys.executable, *words[1:]], cwd=tmp_path) as emulator:
         assert json.loads(emulator.invoke(b'{"n": 1}')[2]) == {"n": 1}
+
+
+def test_the_writer_snippet_writes() -> None:
+    """The head, both pieces, and the end while the handler goes on."""
+    room: dict[str, Callable[[object, object], object]] = {}
+    exec(compile(WRITER, "README.md", "exec"), room)
+    with LocalLambda(room["handler"]) as function:
+        stream = function.stream({})
+        assert b"".join(stream) == b"first last"
+        prelude = stream.prelude
+        assert prelude is not None
+        assert prelude.headers == (("content-type", "text/plain"),)
 
 
 def test_the_pytest_snippet_passes(tmp_path: Path) -> None:
