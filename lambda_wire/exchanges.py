@@ -85,6 +85,8 @@ class RuntimeSession:
             ConnectionLost: The service cannot be reached. Nothing was sent.
             RemoteProtocolError: The service said what it may not.
         """
+        if self.connection.awaiting_invocation:
+            return self.connection  # whatever else is asked on it is refused: the invocation must not be lost
         if self.connection.awaiting_answer:
             yield from _answer(self.connection)
         if self.connected and not self.connection.must_close:

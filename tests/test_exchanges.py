@@ -270,6 +270,20 @@ def test_a_poll_is_never_asked_twice() -> None:
     assert network.heard == [NextAsked()]
 
 
+def test_an_open_poll_is_not_thrown_away_for_another_request() -> None:
+    """Whoever asks something else meanwhile is told so; the invocation still comes."""
+    network = Network(INVOCATION)
+    held = session()
+    cancelled = exchanges.next_invocation(held)
+    want = next(cancelled)
+    while not isinstance(want, Read):
+        want = cancelled.send(network.do(want))
+    cancelled.close()
+    with pytest.raises(LocalProtocolError, match="AWAITING"):
+        network.run(exchanges.report_init_error(held, error_type="Runtime.X", payload=b"{}"))
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
 def test_a_cancelled_write_breaks_its_connection() -> None:
     """Nobody knows what of a cancelled write went out, so nothing follows it on that connection."""
     network = Network(INVOCATION, INVOCATION)
