@@ -23,6 +23,7 @@ __all__ = [
     "buffered_response",
     "decode_percents",
     "function_url_event",
+    "media_type",
     "streamed_head",
 ]
 
@@ -197,13 +198,18 @@ def _event_body(body: bytes, content_type: str) -> tuple[str, bool]:
     Text types travel as text; everything else, a missing type too, in base64 (recorded; XML and JavaScript as
     LocalStack has them). Text that is not UTF-8 travels in base64 (inferred).
     """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type.startswith("text/") or media_type in _TEXT_TYPES:
+    kind = media_type(content_type)
+    if kind.startswith("text/") or kind in _TEXT_TYPES:
         try:
             return body.decode(), False
         except UnicodeDecodeError:
             pass
     return b2a_base64(body, newline=False).decode("ascii"), True
+
+
+def media_type(content_type: str) -> str:
+    """Return a Content-Type without its parameters, in lower case (RFC 9110, 8.3.1)."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def streamed_head(prelude: Prelude) -> tuple[int, Headers]:

@@ -21,6 +21,8 @@ PING_PATH: Final = "/2018-06-01/ping"
 # -- Lambda API, as its callers use it
 INVOKE_PREFIX: Final = "/2015-03-31/functions/"
 INVOKE_SUFFIX: Final = "/invocations"
+STREAMING_INVOKE_PREFIX: Final = "/2021-11-15/functions/"
+STREAMING_INVOKE_SUFFIX: Final = "/response-streaming-invocations"
 
 # -- headers of GET /next answers
 AWS_REQUEST_ID: Final = "Lambda-Runtime-Aws-Request-Id"

@@ -20,6 +20,7 @@ from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
 from lambda_wire._events import Answer, Ask
+from lambda_wire._http_event import media_type
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import Prelude, PreludeDecoder
@@ -27,7 +28,8 @@ from lambda_wire._runtime import RuntimeConnection, RuntimeEvent
 from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import NEED_DATA, Signal
 from lambda_wire.bootstrap import Handler, serve_handler
-from lambda_wire.local.call import Call, Failure
+from lambda_wire.local.call import Call, Failure, Started
+from lambda_wire.local.invoke_api import MAX_EVENT, too_large
 from lambda_wire.local.report import Report
 from lambda_wire.local.server import EmbeddedLambda
 from lambda_wire.local.threads import LoopThread, ThreadWorker
@@ -186,7 +188,7 @@ class LocalLambda:
         return f"http://{self._in_block[1].address}"
 
     def invoke(self, event: object, *, client_context: object = None) -> Any:  # noqa: ANN401  # JSON, whatever it is
-        """Invoke the function and return its result: JSON as a value, anything else, such as a stream, as ``bytes``.
+        """Invoke the function and return its result: JSON as a value, a stream or anything else as ``bytes``.
 
         Args:
             event: Any value that JSON can say.
@@ -194,18 +196,23 @@ class LocalLambda:
 
         Raises:
             FunctionError: It failed, or exceeded its time.
+            Malformed: The event is larger than Invoke allows.
         """
         loop, call = self._call(event, client_context, max_stream=limits.MAX_PAYLOAD)
-        media_type, body = loop.wait(_result(call))
+        started, body = loop.wait(_result(call))
         if call.failure is not None:
             raise _error(call.failure)
-        return json.loads(body) if media_type == names.JSON else body
+        is_json = started is not None and not started.streaming and media_type(started.content_type) == names.JSON
+        return json.loads(body) if is_json else body
 
     def stream(self, event: object) -> Stream:
         """Invoke the function and return what it streams, piece by piece, as it arrives.
 
         Args:
             event: Any value that JSON can say.
+
+        Raises:
+            Malformed: The event is larger than Invoke allows.
         """
         return Stream(*self._call(event, None, max_stream=limits.MAX_STREAM))
 
@@ -220,7 +227,10 @@ class LocalLambda:
     def _call(self, event: object, client_context: object, *, max_stream: int) -> tuple[LoopThread, Call]:
         loop, embedded = self._in_block
         context = "" if client_context is None else json.dumps(client_context)
-        call = Call(json.dumps(event).encode("ascii"), client_context=context, max_stream=max_stream)
+        payload = json.dumps(event).encode("ascii")
+        if len(payload) > MAX_EVENT:
+            raise Malformed(too_large(MAX_EVENT))
+        call = Call(payload, client_context=context, max_stream=max_stream)
         loop.call(embedded.submit, call)
         return loop, call
 
@@ -247,6 +257,7 @@ class Stream(Iterator[bytes]):
     def __init__(self, loop: LoopThread, call: Call) -> None:
         self._loop = loop
         self._call = call
+        self._begun = False
         self._content_type: str | None = None
         self._prelude: Prelude | None = None
         self._held = b""
@@ -256,10 +267,12 @@ class Stream(Iterator[bytes]):
         """What the function says that it streams. Waits until it does.
 
         Raises:
+            FunctionError: It failed before it did.
             Malformed: The stream should have begun with a prelude, and did not.
         """
-        if self._content_type is None:
-            self._loop.wait(self._begin())
+        self._wait_for_beginning()
+        if self._content_type is None and self._call.failure is not None:
+            raise _error(self._call.failure)
         return self._content_type or ""
 
     @property
@@ -267,13 +280,16 @@ class Stream(Iterator[bytes]):
         """Status, headers and cookies of an ``HttpResponse``; ``None`` for other streams. Waits until it is known.
 
         Raises:
+            FunctionError: It failed before they were known.
             Malformed: The stream should have begun with a prelude, and did not.
         """
-        return self._prelude if self.content_type else None
+        promised = media_type(self.content_type) == names.HTTP_INTEGRATION_RESPONSE
+        if promised and self._prelude is None and self._call.failure is not None:
+            raise _error(self._call.failure)
+        return self._prelude
 
     def __next__(self) -> bytes:
-        if self._content_type is None:
-            self._loop.wait(self._begin())
+        self._wait_for_beginning()
         if self._held:
             held, self._held = self._held, b""
             return held
@@ -284,24 +300,28 @@ class Stream(Iterator[bytes]):
             raise _error(self._call.failure)
         raise StopIteration
 
+    def _wait_for_beginning(self) -> None:
+        if not self._begun:
+            self._loop.wait(self._begin())
+
     async def _begin(self) -> None:
         started = await self._call.started()
-        if started is None:
-            self._content_type = ""
-            return
-        if started.content_type == names.HTTP_INTEGRATION_RESPONSE:
-            decoder = PreludeDecoder()
-            while (prelude := decoder.next_prelude()) is NEED_DATA:
-                piece = await self._call.next_piece()
-                if piece is None:
-                    if self._call.size and self._call.failure is None:
-                        decoder.end()
-                    break
-                decoder.feed(piece)
-            else:
-                self._prelude = prelude
-                self._held = decoder.rest()
-        self._content_type = started.content_type
+        if started is not None:
+            if media_type(started.content_type) == names.HTTP_INTEGRATION_RESPONSE:
+                await self._read_prelude()
+            self._content_type = started.content_type
+        self._begun = True
+
+    async def _read_prelude(self) -> None:
+        decoder = PreludeDecoder()
+        while (prelude := decoder.next_prelude()) is NEED_DATA:
+            piece = await self._call.next_piece()
+            if piece is None:
+                if self._call.size and self._call.failure is None:
+                    decoder.end()
+                return
+            decoder.feed(piece)
+        self._prelude, self._held = prelude, decoder.rest()
 
     def close(self) -> None:
         """Throw away the rest."""
@@ -312,9 +332,8 @@ class Stream(Iterator[bytes]):
             self.close()
 
 
-async def _result(call: Call) -> tuple[str, bytes]:
-    started = await call.started()
-    return ("" if started is None else started.content_type.partition(";")[0].strip().lower()), await call.rest()
+async def _result(call: Call) -> tuple[Started | None, bytes]:
+    return await call.started(), await call.rest()
 
 
 def _error(failure: Failure) -> FunctionError:

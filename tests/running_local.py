@@ -104,10 +104,13 @@ class RunningLocal:
 def running_local(
     *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, options: Sequence[str] = ()
 ) -> Iterator[RunningLocal]:
-    """Run ``lambda-wire local`` on a free port, with warnings as errors; it must end cleanly, whatever it served."""
+    """Run ``lambda-wire local`` on a free port, with warnings as errors; it must end cleanly, whatever it served.
+
+    As the installed command, it does not look for its own modules in the working directory.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "_"))}
     paths = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
-    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "lambda_wire", "local", "--port", "0", *options]
+    command = [sys.executable, "-P", "-X", "dev", "-W", "error", "-m", "lambda_wire", "local", "--port", "0", *options]
     process = subprocess.Popen(
         [*command, *arguments],
         cwd=cwd,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_wire._http_event import (
@@ -17,6 +17,7 @@ from lambda_wire._http_event import (
     buffered_response,
     decode_percents,
     function_url_event,
+    media_type,
     streamed_head,
 )
 from lambda_wire._malformed import Malformed
@@ -227,7 +228,6 @@ class TestEvent:
         assert "body" not in event
         assert event["isBase64Encoded"] is False
 
-    @settings(deadline=None)
     @given(time_ms=st.integers(0, 4102444800000))
     def test_times(self, time_ms: int) -> None:
         """The time is the CLF time of timeEpoch, in English."""
@@ -244,13 +244,11 @@ class TestEvent:
 class TestPercents:
     """Our decoder against the standard library's."""
 
-    @settings(deadline=None)
     @given(text=st.text("%aAfF09gZ+ é☃/", max_size=20))
     def test_inverts_quoting(self, text: str) -> None:
         """What was quoted comes back."""
         assert decode_percents(quote(text)) == text
 
-    @settings(deadline=None)
     @given(text=st.text("%aAcCeE289gZ+ /", max_size=20))
     def test_reads_as_urllib_does(self, text: str) -> None:
         """Malformed escapes and malformed UTF-8 give what urllib gives."""
@@ -261,7 +259,6 @@ class TestPercents:
         """A percent sign without two digits is itself."""
         assert decode_percents(text) == unquote(text)
 
-    @settings(deadline=None)
     @given(query=st.text("ab%=&+1 ", max_size=24).map(lambda text: "a=&" + text))
     def test_reads_queries_as_urllib_does(self, query: str) -> None:
         """Names and values are those of urllib, joined."""
@@ -400,7 +397,6 @@ class TestBufferedResponse:
         """Bad base64 is decoded as far as it goes; the first line was recorded."""
         assert answer({"statusCode": 200, "body": text, "isBase64Encoded": True}) == (200, (JSON,), decoded)
 
-    @settings(deadline=None)
     @given(data=st.binary(max_size=30))
     def test_base64(self, data: bytes) -> None:
         """Either alphabet comes back."""
@@ -452,3 +448,10 @@ class TestBufferedResponse:
         for depth in range(900, 1010):
             payload = b'{"statusCode":200,"body":' + b"[" * depth + b"]" * depth + b"}"
             assert buffered_response(payload)[0] == 200
+
+
+@pytest.mark.parametrize("given_type", ["text/plain", "Text/PLAIN", " text/plain ;charset=utf-8", "text/plain;a=b;c=d"])
+def test_a_media_type_has_no_parameters_and_no_case(given_type: str) -> None:
+    """RFC 9110, 8.3.1."""
+    assert media_type(given_type) == "text/plain"
+    assert media_type("") == ""

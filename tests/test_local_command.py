@@ -197,15 +197,21 @@ def test_a_child_that_dies_midway_cuts_its_caller(app: Path) -> None:
 
 
 def test_a_child_that_died_between_two_calls_is_replaced(app: Path) -> None:
-    """Nobody was served by it, so nobody is told."""
+    """Nobody was served by it, so nobody is told: the very next call runs, on a connection from before."""
     with running_local("app.pid", cwd=app) as local:
-        before = json.loads(local.invoke()[2])
-        descriptor = os.pidfd_open(before)
-        os.kill(before, signal.SIGKILL)
-        assert _has_died(descriptor)
-        answers = [local.invoke() for _ in range(2)]
-        assert json.loads(answers[-1][2]) != before
-        assert answers[-1][1]["x-amz-function-error"] is None
+        connection = local.connection()
+        before = 0
+        for _ in range(5):
+            connection.request("POST", "/2015-03-31/functions/function/invocations", body="{}")
+            answer = connection.getresponse()
+            assert answer.headers["x-amz-function-error"] is None, local.output
+            pid = json.loads(answer.read())
+            assert pid != before
+            before = pid
+            descriptor = os.pidfd_open(pid)
+            os.kill(pid, signal.SIGKILL)
+            assert _has_died(descriptor)
+        connection.close()
 
 
 def _has_died(descriptor: int) -> bool:
@@ -315,7 +321,45 @@ def test_awslambdaric_that_dies_or_hangs_is_reported(app: Path) -> None:
 # -- the command itself
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_module_beside_the_handler_does_not_stand_in_for_one_of_pythons(tmp_path: Path) -> None:
+    """Our own imports are done when the handler's directory becomes the first that is searched."""
+    (tmp_path / "selectors.py").write_text("mine = 'shadow'\n", encoding="ascii")
+    (tmp_path / "beside.py").write_text("text = 'found'\n", encoding="ascii")
+    (tmp_path / "plain.py").write_text(
+        "import beside, sys\ndef handler(event, context):\n    return [beside.text, sys.path[0]]\n", encoding="ascii"
+    )
+    with running_local("plain.handler", cwd=tmp_path) as local:
+        assert json.loads(local.invoke()[2]) == ["found", str(tmp_path)]
+
+
+def test_an_interrupt_midway_is_told_as_what_it_is(app: Path) -> None:
+    """The caller is cut, which AWS has no part in."""
+    with running_local("app.hang", cwd=app) as local:
+        connection = local.connection()
+        connection.request("GET", "/midway")
+        answer = connection.getresponse()
+        assert answer.read(5) == b"begun"
+        assert local.stop(signal.SIGINT) == 0
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
+        connection.close()
+    warning = next(line for line in local.output.splitlines() if line.startswith("WARN"))
+    assert "because the embedded Lambda was stopped" in warning
+    assert "as AWS does" not in local.output
+
+
+def test_nohup_is_heeded(app: Path) -> None:
+    """Who was told to outlive its terminal does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with running_local("app.echo", cwd=app) as local:
+            local.process.send_signal(signal.SIGHUP)
+            assert local.invoke(b"1")[2] == b"1"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_it_cleanly(app: Path, number: int) -> None:
     """Exit code 0, no traceback, and the children are gone, even in the middle of an invocation."""
     with running_local("app.hang", cwd=app) as local:
@@ -350,7 +394,24 @@ def test_a_port_in_use_is_one_clear_line(app: Path) -> None:
         done = _local("--port", str(port), "app.echo", cwd=app)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
-    assert f"127.0.0.1:{port}" in done.stderr
+    assert done.stderr.count("127.0.0.1") == 1
+    assert f"127.0.0.1:{port} (Address already in use): choose another --port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("no.such.host.invalid", "there is no host 'no.such.host.invalid': choose another --host"),
+        ("a..b", "there is no host 'a..b': choose another --host"),
+        ("203.0.113.1", "(Cannot assign requested address): choose another --host"),
+    ],
+)
+def test_a_host_that_cannot_be_had_is_one_clear_line(app: Path, host: str, message: str) -> None:
+    """No other port would help."""
+    done = _local("--host", host, "app.echo", cwd=app)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert message in done.stderr
+    assert "--port" not in done.stderr
 
 
 def test_a_missing_command_is_one_clear_line(app: Path) -> None:
@@ -362,20 +423,26 @@ def test_a_missing_command_is_one_clear_line(app: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "expected"),
     [
-        (),
-        ("--",),
-        ("a.b", "--", "c"),
-        ("--port", "70000", "a.b"),
-        ("--timeout", "0", "a.b"),
-        ("--environments", "0", "a.b"),
+        ((), "name either a handler"),
+        (("--",), "name either a handler"),
+        (("a.b", "--", "c"), "name either a handler"),
+        (("handler",), "name it as MODULE.FUNCTION"),
+        (("app.",), "name it as MODULE.FUNCTION"),
+        (("--port", "70000", "a.b"), "a port is 0 to 65535"),
+        (("--port", "many", "a.b"), "a port is 0 to 65535"),
+        (("--timeout", "0", "a.b"), "a timeout is a number of seconds above 0"),
+        (("--timeout", "nan", "a.b"), "a timeout is a number of seconds above 0"),
+        (("--environments", "0", "a.b"), "environments: 1 to 1000"),
     ],
 )
-def test_wrong_usage_is_exit_code_2(app: Path, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_is_exit_code_2(app: Path, arguments: tuple[str, ...], expected: str) -> None:
     """And one line that says what was expected."""
     done = _local(*arguments, cwd=app)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert expected in done.stderr
+    assert "_port" not in done.stderr
 
 
 def test_a_lone_word_that_can_be_executed_is_a_command(app: Path) -> None:

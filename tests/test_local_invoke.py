@@ -62,11 +62,11 @@ def aws(fn: LocalLambda) -> Iterator[Any]:
 
 
 def post(
-    fn: LocalLambda, body: bytes | None = b"{}", method: str = "POST", **headers: str
+    fn: LocalLambda, body: bytes | None = b"{}", method: str = "POST", path: str = PATH, **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", int(fn.url.rpartition(":")[2]), timeout=30)
     try:
-        connection.request(method, PATH, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        connection.request(method, path, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     finally:
@@ -247,6 +247,30 @@ def test_ids_of_the_caller_are_honoured(function: Function, fn: LocalLambda) -> 
     _, headers, _ = post(fn, x_amzn_requestid="my-id", x_amzn_trace_id="Root=1-0-0;Sampled=1")
     assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id == "my-id"
     assert headers["x-amzn-trace-id"] == "Root=1-0-0;Sampled=1"
+
+
+@pytest.mark.parametrize("given", ["a/b", "..", "a b", "a%2Fb", "\u00e9", "x" * 129])
+def test_an_id_that_cannot_stand_in_a_path_is_replaced(function: Function, fn: LocalLambda, given: str) -> None:
+    """A runtime could not answer it, and would be given it again and again."""
+    _, headers, body = post(fn, b"1", x_amzn_requestid=given)
+    assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id != given
+    assert (body, len(function.calls)) == (b"1", 1)
+
+
+def test_an_id_may_hold_whatever_needs_no_escape(function: Function, fn: LocalLambda) -> None:
+    """Up to 128 characters."""
+    given = "-._~aZ09" * 16
+    assert post(fn, x_amzn_requestid=given)[1]["x-amzn-requestid"] == given
+    assert function.calls[0][1].aws_request_id == given
+
+
+def test_invoke_with_response_stream_is_refused(function: Function, fn: LocalLambda) -> None:
+    """With what to use in its place; it is no path of the function URL."""
+    path = "/2021-11-15/functions/any/response-streaming-invocations"
+    status, headers, body = post(fn, path=path)
+    assert (status, headers["x-amzn-errortype"]) == (501, "NotImplementedException")
+    assert "use the function URL" in json.loads(body)["message"]
+    assert function.calls == []
 
 
 def test_buffered_bytes_keep_their_content_type(function: Function, fn: LocalLambda) -> None:

@@ -14,7 +14,9 @@ from typing import Self
 
 import pytest
 
+from lambda_wire.local.call import Call
 from lambda_wire.local.report import Report
+from lambda_wire.local.runtime_api import RuntimeApi
 from lambda_wire.local.server import EmbeddedLambda
 from lambda_wire.local.threads import LoopThread
 from lambda_wire.sync import connect
@@ -46,7 +48,9 @@ class Bench:
 
     def __init__(self, *, timeout_s: float = 30.0) -> None:
         self.lines: list[str] = []
+        self._said = threading.Condition()
         self._addresses: queue.Queue[str] = queue.Queue()
+        self._worker: Idle | None = None
         self._loop = LoopThread()
         self._callers = concurrent.futures.ThreadPoolExecutor(4)
         self._embedded = self._loop.wait(self._start(timeout_s))
@@ -54,12 +58,23 @@ class Bench:
     async def _start(self, timeout_s: float) -> EmbeddedLambda:
         async def launch(address: str) -> Idle:
             self._addresses.put(address)
-            return Idle()
+            self._worker = Idle()
+            return self._worker
 
-        report = Report(self.lines.append)
+        report = Report(self._say)
         embedded = EmbeddedLambda(launch, timeout_s=timeout_s, report=report)
         await embedded.start()
         return embedded
+
+    def _say(self, line: str) -> None:
+        with self._said:
+            self.lines.append(line)
+            self._said.notify_all()
+
+    def wait_for(self, word: str, count: int) -> None:
+        """Wait until this many lines that begin with ``word`` were said."""
+        with self._said:
+            assert self._said.wait_for(lambda: sum(line.startswith(word) for line in self.lines) >= count, PATIENCE_S)
 
     def close(self) -> None:
         self._loop.wait(self._embedded.stop())
@@ -79,6 +94,11 @@ class Bench:
             return answer.headers, answer.read()
         finally:
             connection.close()
+
+    def end_runtime(self) -> None:
+        """Have the runtime that was started last die."""
+        assert self._worker is not None
+        self._loop.wait(self._worker.kill())
 
     def address(self) -> str:
         """Return where the environment that is being started has its Runtime API."""
@@ -192,6 +212,82 @@ def test_a_poll_whose_connection_ended_takes_no_event(bench: Bench) -> None:
         other.send(RESPONSE + "Content-Length: 1\r\n\r\n2")
         assert other.answer()[0] == 202
     assert called.result(PATIENCE_S)[1] == b"2"
+
+
+def test_an_idle_runtime_that_dies_loses_no_event(bench: Bench) -> None:
+    """Another is started for it; once: when that one dies too, the caller is told."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+        assert called.result(PATIENCE_S)[1] == b"1"
+        wire.poll()
+        bench.wait_for("REPORT", 1)  # it is idle
+    called = bench.call("2")
+    bench.wait_for("START", 2)
+    bench.end_runtime()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer() == (200, b"2")
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n2")
+        assert wire.answer()[0] == 202
+        assert called.result(PATIENCE_S)[1] == b"2"
+        wire.poll()
+        called = bench.call("3")
+        assert wire.answer() == (200, b"3")  # the lines of an invocation are complete when the next one runs
+        bench.end_runtime()
+    assert json.loads(called.result(PATIENCE_S)[1])["errorType"] == "Runtime.ExitError"
+    assert len([line for line in bench.lines if line.startswith("START")]) == 3
+
+
+def test_a_second_runtime_that_dies_is_told_of(bench: Bench) -> None:
+    """No third is started; the invocation begins once."""
+    called = bench.call()
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer()[0] == 200
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
+        assert wire.answer()[0] == 202
+        assert called.result(PATIENCE_S)[1] == b"1"
+        wire.poll()
+        bench.wait_for("REPORT", 1)  # it is idle
+    called = bench.call("2")
+    bench.wait_for("START", 2)
+    bench.end_runtime()
+    assert bench.address()
+    bench.end_runtime()
+    assert json.loads(called.result(PATIENCE_S)[1])["errorType"] == "Runtime.ExitError"
+    called = bench.call("3")
+    with Wire(bench.address()) as wire:
+        wire.poll()
+        assert wire.answer() == (200, b"3")
+        assert len([line for line in bench.lines if line.startswith("START")]) == 3
+        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n3")
+        assert wire.answer()[0] == 202
+    assert called.result(PATIENCE_S)[1] == b"3"
+
+
+def test_an_event_keeps_when_its_poll_has_just_left() -> None:
+    """It was handed over before the end of the connection was seen: nobody was sent it."""
+
+    async def check() -> None:
+        api = await RuntimeApi.open()
+        with Wire(api.address) as wire:
+            wire.poll()
+            await api.news.wait()
+        call = Call(b"7", request_id="it")
+        api.hand_over(call, call.invocation(function_arn="arn", deadline_ms=1))
+        await api.finished()
+        assert not api.has_sent(call)
+        with Wire(api.address) as wire:
+            wire.poll()
+            assert await asyncio.to_thread(wire.answer) == (200, b"7")
+        assert api.has_sent(call)
+        await api.close()
+
+    asyncio.run(check())
 
 
 def test_expect_100_continue_is_answered(bench: Bench) -> None:
@@ -328,6 +424,23 @@ def test_a_runtime_that_never_polls_exceeds_its_time() -> None:
     assert headers["x-amz-function-error"] == "Unhandled"
     assert "was stopped" in json.loads(body)["errorMessage"]
     assert any(line.endswith("Status: timeout") for line in bench.lines)
+
+
+def test_a_command_that_is_no_runtime_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before the limit, and the failure is that of the init phase."""
+    monkeypatch.setattr("lambda_wire.local.environment._INIT_S", 0.05)
+    bench = Bench(timeout_s=0.1)
+    headers, body = bench.call().result(PATIENCE_S)
+    assert headers["x-amz-function-error"] == "Unhandled"
+    document = {
+        "errorType": "Sandbox.Timedout",
+        "errorMessage": "RequestId: it Error: Init timed out after 0.10 seconds",
+    }
+    assert json.loads(body) == document
+    bench.close()
+    warnings = [line for line in bench.lines if line.startswith("WARN")]
+    assert warnings == ["WARN RequestId: it The runtime has not asked for work for 0.05 s: is it a Lambda runtime?"]
+    assert bench.lines[0] == warnings[0]
 
 
 def test_an_unprintable_error_document_cannot_command_the_terminal(bench: Bench) -> None:

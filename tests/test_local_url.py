@@ -156,7 +156,7 @@ def test_a_stream_without_prelude_has_its_own_content_type(function: Function, f
         ([b"not json" + b"\0" * 8], (502, b"Internal Server Error")),
         ([b'{"statusCode":200}'], (502, b"Internal Server Error")),
         ([b"x" * 20_000], (502, b"Internal Server Error")),
-        ([b'{"statusCode":103}' + b"\0" * 8], (502, b"")),
+        ([b'{"statusCode":103}' + b"\0" * 8], (502, b"Internal Server Error")),
         ([b'{"multiValueHeaders":{"a":["b"]}}' + b"\0" * 8], (502, b"Internal Server Error")),
     ],
 )
@@ -169,6 +169,17 @@ def test_preludes_of_other_runtimes(
     assert (status, body) == expected
     function.answer = lambda _: "next"
     assert get(fn)[2] == b"next"
+
+
+@pytest.mark.parametrize("answer", [HttpResponse(status_code=103, body="mine"), {"statusCode": 103, "body": "mine"}])
+def test_a_status_that_ends_no_answer_is_a_502(
+    function: Function, fn: LocalLambda, answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the handler's body; the terminal says why."""
+    caplog.set_level(logging.INFO)
+    function.answer = lambda _: answer
+    assert get(fn)[::2] == (502, b"Internal Server Error")
+    assert "Status 103 cannot end an answer" in said(caplog)
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])

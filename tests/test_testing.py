@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -48,9 +49,27 @@ def test_json_goes_in_and_json_comes_out() -> None:
 
 
 def test_bytes_come_out_as_they_are() -> None:
-    """What is not JSON is not parsed."""
+    """What is not JSON is not parsed, and no stream is, whatever its type."""
     with LocalLambda(lambda _, __: StreamingResponse([b"a", b"\xff"])) as fn:
         assert fn.invoke({}) == b"a\xff"
+    with LocalLambda(lambda _, __: StreamingResponse([b"[1", b"]"], content_type="application/json")) as fn:
+        assert fn.invoke({}) == b"[1]"
+
+
+def test_an_event_that_invoke_refuses_is_refused() -> None:
+    """6 MiB of JSON is the limit, and allowed; the function is not called."""
+    lengths: list[int] = []
+
+    def handler(event: str, context: object) -> None:
+        lengths.append(len(event))
+
+    limit = 6 * 1024 * 1024
+    with LocalLambda(handler) as fn:
+        for refuse in (fn.invoke, fn.stream):
+            with pytest.raises(Malformed, match="Request must be smaller than 6291456 bytes"):
+                refuse("x" * (limit - 1))
+        fn.invoke("x" * (limit - 2))
+    assert lengths == [limit - 2]
 
 
 def test_the_handler_runs_in_this_process_with_a_context() -> None:
@@ -147,9 +166,43 @@ def test_a_stream_that_fails_before_it_begins_raises_at_once() -> None:
     """It has no content type and no pieces."""
     with LocalLambda(lambda _, __: 1 / 0) as fn:
         stream = fn.stream({})
-        assert (stream.content_type, stream.prelude) == ("", None)
-        with pytest.raises(FunctionError):
+        for use in (lambda: stream.content_type, lambda: stream.prelude, lambda: next(stream)):
+            with pytest.raises(FunctionError, match="division by zero"):
+                use()
+
+
+def test_a_stream_that_fails_within_its_prelude_has_none() -> None:
+    """What it is was said before; what it should have had was not."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"{"
+        raise KeyError("midway")
+
+    response = StreamingResponse(pieces(), content_type=HTTP_INTEGRATION_RESPONSE)
+    with LocalLambda(lambda _, __: response) as fn:
+        stream = fn.stream({})
+        assert stream.content_type == HTTP_INTEGRATION_RESPONSE
+        for use in (lambda: stream.prelude, lambda: next(stream)):
+            with pytest.raises(FunctionError, match="midway"):
+                use()
+
+
+def test_a_stream_beyond_its_limit_is_given_up_to_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The piece that exceeds it is cut where it does."""
+    monkeypatch.setattr("lambda_wire._limits.MAX_STREAM", 8)
+    caplog.set_level(logging.INFO, "lambda_wire.local")
+    with LocalLambda(lambda _, __: StreamingResponse([b"12345", b"67890", b"more"])) as fn:
+        stream = fn.stream({})
+        assert [next(stream), next(stream)] == [b"12345", b"678"]
+        with pytest.raises(FunctionError) as caught:
             next(stream)
+        assert caught.value.error_type == "Function.ResponseSizeTooLarge"
+        fn.invoke({})  # the lines of an invocation are complete when the next one runs
+    report = next(message for message in caplog.messages if message.startswith("REPORT"))
+    assert "\tBytes: 8\t" in report
+    assert report.endswith("Status: error")
 
 
 @pytest.mark.parametrize("pieces", [[b"{}"], [b"nonsense" + b"\0" * 8]])
@@ -230,8 +283,15 @@ def test_environments_run_at_once() -> None:
         assert [list(stream) for stream in streams] == [[b"met"], [b"met"]]
 
 
-@pytest.mark.parametrize("fault", [SystemExit(7), KeyboardInterrupt()])
-def test_a_handler_that_ends_its_process_is_replaced(fault: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (SystemExit(7), "SystemExit: 7"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (GeneratorExit("why"), "GeneratorExit: why"),
+    ],
+)
+def test_a_handler_that_ends_its_process_is_replaced(fault: BaseException, message: str) -> None:
     """The invocation fails, and the next one is served by another thread."""
     threads: list[threading.Thread] = []
 
@@ -241,7 +301,7 @@ def test_a_handler_that_ends_its_process_is_replaced(fault: BaseException) -> No
             raise fault
 
     with LocalLambda(handler) as fn:
-        with pytest.raises(FunctionError):
+        with pytest.raises(FunctionError, match=f"{message}$"):
             fn.invoke("end")
         fn.invoke({})
     assert threads[0] is not threads[1]

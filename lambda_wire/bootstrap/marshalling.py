@@ -16,6 +16,7 @@ from typing import Final
 
 from lambda_wire import _names as names
 from lambda_wire._events import Invocation
+from lambda_wire._http_event import media_type
 from lambda_wire.bootstrap.failures import RuntimeFault, message_of
 
 __all__ = ["read_event", "write_json"]
@@ -31,8 +32,7 @@ def read_event(invocation: Invocation) -> object:
     Raises:
         RuntimeFault: ``Runtime.UnmarshalError``: it should be JSON and is not.
     """
-    media_type = invocation.content_type.partition(";")[0].strip().lower()
-    if media_type not in ("", names.JSON):
+    if media_type(invocation.content_type) not in ("", names.JSON):
         return invocation.payload
     try:
         event: object = json.loads(invocation.payload)

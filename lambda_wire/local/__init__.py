@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import errno
+import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -16,6 +20,9 @@ from lambda_wire.local.worker import child_process
 __all__ = ["run"]
 
 _DESCRIPTION: Final = "Serve a function on one port: Invoke on its path, the function URL on every other."
+_MAX_PORT: Final = 65_535
+_MAX_TIMEOUT_S: Final = 1_000_000
+_MAX_ENVIRONMENTS: Final = 1000
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
@@ -34,9 +41,12 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments[:at])
     if bool(options.handler) == bool(command):
         parser.error("name either a handler, as MODULE.FUNCTION, or a runtime's command, after --")
+    if options.handler and not all(options.handler.rpartition(".")):
+        parser.error(f"{options.handler!r} is no handler: name it as MODULE.FUNCTION, such as app.handler")
     # A foreign runtime is told the last word of its command as its handler, as the emulator does it.
     handler = command[-1] if command else options.handler
-    words = command or [sys.executable, "-m", "lambda_wire", "run", handler]
+    # The handler's modules are found once it is loaded, not before: none of them may stand in for one of Python's own.
+    words = command or [sys.executable, "-P", "-m", "lambda_wire", "run", handler]
     if shutil.which(words[0]) is None:
         return _fail(f"there is no command {words[0]!r}: a runtime is named after --, a handler as MODULE.FUNCTION")
     embedded = EmbeddedLambda(
@@ -56,24 +66,26 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port < 65_536:
-        raise ValueError
-    return port
+    with contextlib.suppress(ValueError):
+        if 0 <= (port := int(text)) <= _MAX_PORT:
+            return port
+    raise argparse.ArgumentTypeError(f"a port is 0 to {_MAX_PORT}, got {text!r}")
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 1e6:
-        raise ValueError
-    return seconds
+    with contextlib.suppress(ValueError):
+        if 0 < (seconds := float(text)) <= _MAX_TIMEOUT_S:
+            return seconds
+    raise argparse.ArgumentTypeError(
+        f"a timeout is a number of seconds above 0, at most {_MAX_TIMEOUT_S}, got {text!r}"
+    )
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 1000:
-        raise ValueError
-    return count
+    with contextlib.suppress(ValueError):
+        if 1 <= (count := int(text)) <= _MAX_ENVIRONMENTS:
+            return count
+    raise argparse.ArgumentTypeError(f"environments: 1 to {_MAX_ENVIRONMENTS}, got {text!r}")
 
 
 def _fail(message: str) -> int:
@@ -84,15 +96,25 @@ def _fail(message: str) -> int:
 async def _serve(embedded: EmbeddedLambda, host: str, port: int) -> int:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            loop.add_signal_handler(number, interrupted.set)
     try:
         await embedded.start(host, port)
-    except OSError as fault:
-        return _fail(f"cannot listen on {host}:{port} ({fault.strerror}): choose another --port")
+    except (OSError, UnicodeError) as fault:
+        return _fail(_describe(fault, host, port))
     try:
         print(f"Listening on http://{embedded.address}/    try: curl -N http://{embedded.address}/", flush=True)
         await interrupted.wait()
     finally:
         await embedded.stop()
     return 0
+
+
+def _describe(fault: OSError | UnicodeError, host: str, port: int) -> str:
+    """Return why the address cannot be had, and what to choose in its place."""
+    if isinstance(fault, UnicodeError | socket.gaierror):  # no host name at all, or none that is known
+        return f"there is no host {host!r}: choose another --host"
+    option = "--host" if fault.errno == errno.EADDRNOTAVAIL else "--port"
+    reason = os.strerror(fault.errno) if fault.errno else str(fault)  # asyncio's own words repeat the address
+    return f"cannot listen on {host}:{port} ({reason}): choose another {option}"

@@ -18,6 +18,7 @@ from typing import Final
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._events import Invocation
+from lambda_wire._http_event import media_type
 from lambda_wire._record import field, record
 
 __all__ = ["Call", "Failure", "Started", "fresh_request_id", "fresh_trace_id"]
@@ -117,7 +118,7 @@ class Call:
 
     def start(self, content_type: str, *, streaming: bool) -> None:
         """Say that the response begins."""
-        integration = content_type.partition(";")[0].strip().lower() == names.HTTP_INTEGRATION_RESPONSE
+        integration = media_type(content_type) == names.HTTP_INTEGRATION_RESPONSE
         self._started = Started(content_type=content_type, streaming=streaming or integration)
         self._news.set()
 

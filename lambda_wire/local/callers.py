@@ -16,13 +16,8 @@ from typing import Final, TypeAlias
 from lambda_wire import _names as names
 from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
 from lambda_wire._events import ConnectionClosed
-from lambda_wire._http11 import (
-    MalformedMessage,
-    MessageEnd,
-    MessageReader,
-    RequestHead,
-    encode_response_head,
-)
+from lambda_wire._heads import encode_response_head
+from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead
 from lambda_wire._malformed import Malformed
 from lambda_wire._record import field, record
 from lambda_wire._signals import Role, Signal

@@ -1,7 +1,7 @@
 """One execution environment: a Runtime API of its own, a worker that uses it, and one invocation after the other.
 
 It is started by its first invocation, as Lambda's are, and lives until its runtime dies, cannot start, or exceeds a
-deadline; then the next invocation gets a new one.
+deadline; then the next invocation gets a new one. So does an invocation that finds an idle runtime dying.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Environment:
         self._api: RuntimeApi | None = None
         self._worker: Worker | None = None
         self._call: Call | None = None
+        self._announced = False
 
     @property
     def warm(self) -> bool:
@@ -60,12 +61,14 @@ class Environment:
 
     async def serve(self, call: Call) -> None:
         """Run one invocation to its end, which may be later than its response's; afterwards take another."""
-        self._call = call
+        self._call, self._announced = call, False
         try:
-            init_s = None
-            if not self.warm:
-                await self._discard()
-                init_s = await self._start(call)
+            if self.warm and await self._invoke(call, None):
+                return
+            await self._discard()
+            if call.ended:
+                return
+            init_s = await self._start(call)
             if not call.ended:
                 await self._invoke(call, init_s)
         finally:
@@ -92,16 +95,24 @@ class Environment:
         except OSError as fault:
             await self._fail(call, failures.no_entrypoint(call.request_id, str(fault)), before)
             return 0.0
-        match await _watch(api, worker, limit_s):
+        match await self._watch_init(call, api, worker, limit_s):
             case _Seen.INIT_ERROR:
                 await self._fail(call, api.init_failure, before)
             case _Seen.ENDED:
                 await self._fail(call, failures.exited(call.request_id, worker.ended.result()), before)
             case _Seen.NOTHING:
-                await self._fail(call, failures.timed_out(call.request_id, limit_s), before)
+                await self._fail(call, failures.init_timed_out(call.request_id, limit_s), before)
             case _Seen.POLLED:
                 pass
         return time.monotonic() - before
+
+    async def _watch_init(self, call: Call, api: RuntimeApi, worker: Worker, limit_s: float) -> _Seen:
+        """Wait until the runtime is ready or will never be. A command that is none waits for ever: say so early."""
+        seen = await _watch(api, worker, _INIT_S)
+        if seen is _Seen.NOTHING:
+            self._report.warn(call, f"The runtime has not asked for work for {_INIT_S:g} s: is it a Lambda runtime?")
+            seen = await _watch(api, worker, limit_s - _INIT_S)
+        return seen
 
     async def _fail(self, call: Call, failure: Failure | None, started_at: float) -> None:
         """End the call; let the runtime say its last words before it is replaced."""
@@ -110,19 +121,26 @@ class Environment:
         status = verdict.status if verdict else "error"
         if self._worker is not None and status != "timeout":
             await asyncio.wait({self._worker.ended}, timeout=_LAST_WORDS_S)
-        self._report.started(call)
+        self._announce(call)
         self._report.failed(call, verdict)
         self._report.ended(call, started_at=started_at, init_s=time.monotonic() - started_at, status=status)
         await self._discard()
 
     # -- invoke
 
-    async def _invoke(self, call: Call, init_s: float | None) -> None:
+    def _announce(self, call: Call) -> None:
+        """Say that the call begins; once, although it may have to begin anew."""
+        if not self._announced:
+            self._announced = True
+            self._report.started(call)
+
+    async def _invoke(self, call: Call, init_s: float | None) -> bool:
+        """Run a call; ``False`` when nothing happened, because an idle runtime died before it was told of it."""
         api, worker, timeout_s = self._api, self._worker, self._timeout_s
         assert api is not None
         assert worker is not None
         started_at = time.monotonic()
-        self._report.started(call)
+        self._announce(call)
         seen = await _watch(api, worker, timeout_s)  # its poll waits already, unless its connection has just ended
         if seen is _Seen.POLLED:
             deadline_ms = int((time.time() + timeout_s) * 1000)
@@ -131,6 +149,8 @@ class Environment:
             seen = await _watch(api, worker, timeout_s)
             if seen is _Seen.ENDED and not await _within(api.finished(), deadline - time.monotonic()):
                 seen = _Seen.NOTHING
+        if seen is _Seen.ENDED and init_s is None and not call.ended and not api.has_sent(call):
+            return False
         if seen is _Seen.POLLED:
             call.end(failures.truncated(call.request_id))
             verdict = call.failure
@@ -141,6 +161,7 @@ class Environment:
             verdict = call.failure or verdict
         self._report.failed(call, verdict)
         self._report.ended(call, started_at=started_at, init_s=init_s, status=verdict.status if verdict else "success")
+        return True
 
     def _end_of(self, seen: _Seen, call: Call, worker: Worker) -> Failure:
         if seen is _Seen.NOTHING:
@@ -159,17 +180,24 @@ class Environment:
 
 async def _watch(api: RuntimeApi, worker: Worker, seconds: float) -> _Seen:
     """Wait until the runtime polls, reports that it cannot start, or ends."""
-    news = asyncio.get_running_loop().create_task(api.news.wait())
-    either: set[asyncio.Future[Literal[True]] | asyncio.Future[str]] = {news, worker.ended}
-    try:
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        news.cancel()
-    if api.init_failure is not None:
-        return _Seen.INIT_ERROR
-    if worker.ended.done():
-        return _Seen.ENDED
-    return _Seen.POLLED if api.news.is_set() else _Seen.NOTHING
+    deadline = time.monotonic() + seconds
+    while True:
+        news = asyncio.get_running_loop().create_task(api.news.wait())
+        either: set[asyncio.Future[Literal[True]] | asyncio.Future[str]] = {news, worker.ended}
+        try:
+            timeout = max(0.0, deadline - time.monotonic())
+            happened, _ = await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        if api.init_failure is not None:
+            return _Seen.INIT_ERROR
+        if worker.ended.done():
+            return _Seen.ENDED
+        if api.news.is_set():
+            return _Seen.POLLED
+        if not happened:
+            return _Seen.NOTHING
+        # there was a poll, and before we came to it its connection ended: another may follow, or the runtime's end
 
 
 async def _within(what: Awaitable[None], seconds: float) -> bool:

@@ -11,8 +11,10 @@ from lambda_wire._error_payload import sanitise_error_type
 from lambda_wire.local.call import Failure
 
 __all__ = [
+    "STOPPED",
     "describe_exit",
     "exited",
+    "init_timed_out",
     "no_entrypoint",
     "oversized",
     "reported",
@@ -27,6 +29,10 @@ __all__ = [
 _INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
 #: The platform's own fault. Source: as above.
 _SANDBOX_FAILURE: Final = "Sandbox.Failure"
+
+
+STOPPED: Final = "stopped"
+"""The status of an invocation that ended because we were stopped, not as it would on AWS."""
 
 
 def _failure(error_type: str, message: str, *, cuts: bool = True, status: str = "error") -> Failure:
@@ -60,6 +66,12 @@ def timed_out(request_id: str, timeout_s: float) -> Failure:
     return _failure(names.SANDBOX_TIMEDOUT, message, status="timeout")
 
 
+def init_timed_out(request_id: str, limit_s: float) -> Failure:
+    """The runtime did not ask for work in time, so that no task has begun."""
+    message = f"RequestId: {request_id} Error: Init timed out after {limit_s:.2f} seconds"
+    return _failure(names.SANDBOX_TIMEDOUT, message, status="timeout")
+
+
 def truncated(request_id: str) -> Failure:
     """The runtime's answer was lost, and the runtime went on."""
     message = f"RequestId: {request_id} Error: the runtime's answer ended before it was complete"
@@ -79,7 +91,8 @@ def sandbox_failed(request_id: str) -> Failure:
 
 def stopped(request_id: str) -> Failure:
     """The embedded Lambda was stopped while the function ran."""
-    return _failure(_SANDBOX_FAILURE, f"RequestId: {request_id} Error: the embedded Lambda was stopped")
+    message = f"RequestId: {request_id} Error: the embedded Lambda was stopped"
+    return _failure(_SANDBOX_FAILURE, message, status=STOPPED)
 
 
 def reported(error_type: str, document: bytes) -> Failure:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Final
 
 from lambda_wire import _names as names
-from lambda_wire._http11 import field_value
+from lambda_wire._heads import field_value
 from lambda_wire._http_event import (
     INTERNAL_SERVER_ERROR,
     UrlRequest,
     buffered_response,
     function_url_event,
+    media_type,
     streamed_head,
 )
 from lambda_wire._malformed import Malformed
@@ -28,6 +29,7 @@ from lambda_wire._signals import NEED_DATA
 from lambda_wire._types import Headers
 from lambda_wire.local.call import Call, Failure, Started, fresh_request_id, fresh_trace_id
 from lambda_wire.local.callers import Reply, Request
+from lambda_wire.local.failures import STOPPED
 from lambda_wire.local.invoke_api import MAX_EVENT
 from lambda_wire.local.report import Report
 
@@ -44,6 +46,7 @@ _UNNOTICED: Final = (
     "the caller cannot tell."
 )
 _CUT: Final = "The response had begun. The caller's connection was cut, as AWS does."
+_STOPPED: Final = "The response had begun. The caller's connection was cut, because the embedded Lambda was stopped."
 
 
 async def answer_url(request: Request, reply: Reply, submit: Callable[[Call], None], report: Report, port: int) -> None:
@@ -107,7 +110,7 @@ class _UrlAnswer:
             await self._refuse()
         elif not started.streaming:
             await self._give_buffered()
-        elif started.content_type.partition(";")[0].strip().lower() == names.HTTP_INTEGRATION_RESPONSE:
+        elif media_type(started.content_type) == names.HTTP_INTEGRATION_RESPONSE:
             await self._give_with_prelude()
         else:
             await self._give_plain(started)
@@ -119,7 +122,10 @@ class _UrlAnswer:
             await self._refuse()
             return
         status, headers, body = buffered_response(payload)
-        await self._reply.send(*self._sendable(status, headers), body)
+        if self._is_final(status):
+            await self._reply.send(status, self._completed(headers), body)
+        else:
+            await self._refuse()
 
     async def _give_plain(self, started: Started) -> None:
         first = await self._call.next_piece()
@@ -150,11 +156,14 @@ class _UrlAnswer:
             self._report.warn(self._call, f"The prelude cannot be understood, the caller gets 502: {fault}")
             await self._refuse()
             return
-        await self._begin(status, headers)
-        await self._stream(decoder.rest())
+        if self._is_final(status):
+            await self._begin(status, headers)
+            await self._stream(decoder.rest())
+        else:
+            await self._refuse()
 
     async def _begin(self, status: int, headers: Headers) -> None:
-        await self._reply.begin(*self._sendable(status, headers))
+        await self._reply.begin(status, self._completed(headers))
 
     async def _stream(self, first: bytes) -> None:
         """Send the body as it comes, and end it as AWS does."""
@@ -173,7 +182,7 @@ class _UrlAnswer:
 
     async def _end_failed(self, failure: Failure) -> None:
         if failure.cuts:
-            self._report.warn(self._call, _CUT)
+            self._report.warn(self._call, _STOPPED if failure.status == STOPPED else _CUT)
             self._reply.cut()
         else:
             self._report.warn(self._call, _UNNOTICED)
@@ -184,11 +193,14 @@ class _UrlAnswer:
         status, headers, body = INTERNAL_SERVER_ERROR
         await self._reply.send(status, (*headers, *self._first), body)
 
-    def _sendable(self, status: int, headers: Headers) -> tuple[int, Headers]:
-        """Return a head with the service's own fields. A status below 200 would not end the answer: it is a 502."""
+    def _is_final(self, status: int) -> bool:
+        """Say whether a status ends an answer, and warn when it does not."""
         if status < 200:
             self._report.warn(self._call, f"Status {status} cannot end an answer; the caller gets 502.")
-            status = 502
+        return status >= 200
+
+    def _completed(self, headers: Headers) -> Headers:
+        """Return the fields of an answer with the service's own."""
         content_type = tuple(pair for pair in headers if pair[0].lower() == "content-type")
         others = tuple((_SPELLED.get(name, name), value) for name, value in headers if name.lower() != "content-type")
-        return status, (*content_type, *self._first, *others, *self._last)
+        return (*content_type, *self._first, *others, *self._last)

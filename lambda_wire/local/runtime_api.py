@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
 from typing import Final
 
@@ -47,6 +48,7 @@ __all__ = ["RuntimeApi"]
 _READ: Final = 65_536
 _LINGER_S: Final = 2.0
 _TOO_LARGE: Final = 413
+_NO_LIMIT: Final = sys.maxsize
 
 
 class RuntimeApi:
@@ -112,6 +114,10 @@ class RuntimeApi:
         """Return the event that is still unanswered: a second poll gets it again (observed)."""
         return self._invocation if self._unsent or self._lifecycle.state is State.RUNNING else None
 
+    def has_sent(self, call: Call) -> bool:
+        """Say whether the runtime may know of a call."""
+        return self._call is call and not self._unsent
+
     def note_sent(self) -> None:
         """The invocation is on its way; from now on the lifecycle knows it."""
         self._unsent = False
@@ -144,7 +150,7 @@ class _Conversation:
         self._api = api
         self._reader = reader
         self._writer = writer
-        self._connection = ServiceConnection(api.lifecycle)
+        self._connection = ServiceConnection(api.lifecycle, max_stream=_NO_LIMIT)  # a call knows its own
         self._over = 0
         """Bytes of the stream beyond what its caller may be given."""
 
@@ -178,8 +184,7 @@ class _Conversation:
                 await self._send(Accepted())
             case Violation():
                 if event.reply.status == _TOO_LARGE and call is not None:
-                    limit = limits.MAX_STREAM if call.size > limits.MAX_PAYLOAD else limits.MAX_PAYLOAD
-                    call.end(failures.oversized(limit))
+                    call.end(failures.oversized(limits.MAX_PAYLOAD))
                 await self._send(event.reply)
             case _ if call is not None:
                 await self._hear_answer(call, event)
@@ -213,11 +218,12 @@ class _Conversation:
                 raise AssertionError(f"no part of an answer: {event!r}")
 
     async def _pass_on(self, call: Call, data: bytes) -> None:
-        """Hand a piece to the caller; of what exceeds his limit nothing, and a runtime that goes on for long is cut."""
-        if call.size + len(data) <= call.max_stream and not self._over:
-            await call.write(data)
+        """Hand a piece to the caller, as far as his limit allows; a runtime that goes on for long beyond it is cut."""
+        room = call.max_stream - call.size
+        await call.write(data[:room])
+        if len(data) <= room:
             return
-        self._over += len(data)
+        self._over += len(data) - room
         call.end(failures.oversized(call.max_stream))
         if self._over > limits.MAX_PAYLOAD:
             await self._send(_refused(call))
@@ -236,7 +242,12 @@ class _Conversation:
         await self._send(invocation)
 
     async def _stays_for(self, poll: asyncio.Future[Invocation]) -> bool:
-        """Wait for the poll's answer, or for bytes, which belong to the next request; ``False`` when neither comes."""
+        """Wait for the poll's answer, or for bytes, which belong to the next request.
+
+        Returns:
+            ``False`` when the runtime has left, even if the answer is there: it keeps for its next poll, or for the
+            next runtime.
+        """
         read = asyncio.ensure_future(self._reader.read(_READ))
         either: set[asyncio.Future[Invocation] | asyncio.Future[bytes]] = {poll, read}
         try:
@@ -245,10 +256,10 @@ class _Conversation:
             read.cancel()
         await asyncio.wait({read})
         if read.cancelled():
-            return True
+            return not self._reader.at_eof()
         data = read.result()
         self._connection.receive_data(data)
-        return bool(data) or poll.done()
+        return bool(data)
 
     async def _send(self, answer: Answer) -> None:
         for buffer in self._connection.send_buffers(answer):

@@ -9,7 +9,13 @@ from lambda_wire.local.call import Call
 from lambda_wire.local.callers import Reply, Request, serve_caller
 from lambda_wire.local.environment import Environment
 from lambda_wire.local.function_url import answer_url
-from lambda_wire.local.invoke_api import MAX_EVENT, answer_invoke, is_invoke
+from lambda_wire.local.invoke_api import (
+    MAX_EVENT,
+    answer_invoke,
+    is_invoke,
+    is_streaming_invoke,
+    refuse_streaming_invoke,
+)
 from lambda_wire.local.listener import Listener
 from lambda_wire.local.pool import Pool
 from lambda_wire.local.report import Report
@@ -73,5 +79,7 @@ class EmbeddedLambda:
     async def _answer(self, request: Request, reply: Reply) -> None:
         if is_invoke(request.head.target):
             await answer_invoke(request, reply, self._pool.submit)
+        elif is_streaming_invoke(request.head.target):
+            await refuse_streaming_invoke(request, reply)
         else:
             await answer_url(request, reply, self._pool.submit, self._report, self.port)

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
@@ -91,7 +92,7 @@ class ThreadWorker:
         except (RequestRefused, ProtocolError):
             pass  # the environment was replaced
         except BaseException as fault:  # noqa: BLE001  # the thread ends, whatever the handler raised, and its caller is told
-            how = f"Runtime exited with error: {type(fault).__name__}"
+            how = f"Runtime exited with error: {''.join(traceback.format_exception_only(fault)).strip()}"
         finally:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants to know
                 self._loop.call_soon_threadsafe(self._say, how)
