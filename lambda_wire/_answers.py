@@ -12,7 +12,8 @@ from typing import Final, TypeAlias, assert_never
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
 from lambda_wire._events import Accepted, Answer, Continue, Invocation, Pong, Refused, RestoreReady
-from lambda_wire._http11 import ResponseHead, encode_response_head, field_value
+from lambda_wire._heads import encode_response_head, field_value
+from lambda_wire._http11 import ResponseHead
 from lambda_wire._invocation import decode_invocation, encode_invocation
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import route_of

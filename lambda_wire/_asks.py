@@ -16,7 +16,7 @@ from lambda_wire._events import (
     RestoreAsked,
     RestoreErrorReported,
 )
-from lambda_wire._http11 import field_value
+from lambda_wire._heads import field_value
 from lambda_wire._types import Headers
 
 __all__ = ["decode_ask", "decode_start", "encode_ask"]

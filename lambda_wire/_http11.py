@@ -6,8 +6,6 @@ are framed here: counted, chunked (by our own decoder, which keeps boundaries an
 
 What a request may say beyond RFC 9112 is what Go's ``net/http``, which the real service is made of, lets it say
 (``server.go`` and ``transfer.go`` of Go 1.26; every point observed with the emulator of aws-sam-cli 1.170.0, 2026-11).
-
-Heads are written from their fields and checked once, whole: a field that could end its line cannot get out.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from lambda_wire import _limits as limits
 from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
+from lambda_wire._heads import field_value
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import record
 from lambda_wire._signals import NEED_DATA, PAUSED, Role, Signal
@@ -34,31 +33,7 @@ __all__ = [
     "RequestHead",
     "ResponseHead",
     "TruncatedMessage",
-    "encode_request_head",
-    "encode_response_head",
-    "field_value",
-    "reason_phrase",
 ]
-
-_REASONS: Final = {
-    100: "Continue",
-    200: "OK",
-    202: "Accepted",
-    204: "No Content",
-    304: "Not Modified",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    410: "Gone",
-    413: "Request Entity Too Large",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    505: "HTTP Version Not Supported",
-}
 
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
 _CONTROLS_TO_BLANKS: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
@@ -358,42 +333,3 @@ def _options(headers: Headers, name: str) -> set[str]:
     """Return the members of a field that is a list, in lower case."""
     values = ",".join([value for held, value in headers if held == name])
     return {option.strip(" \t").lower() for option in values.split(",")} - {""}
-
-
-def field_value(headers: Headers, name: str) -> str:
-    """Return the first value of a field, ``""`` when it is absent. ``name`` is in lower case, as ``headers`` are."""
-    return next((value for held, value in headers if held == name), "")
-
-
-def reason_phrase(status: int) -> str:
-    """Return the words for a status of the Runtime API; ``""`` for any other."""
-    return _REASONS.get(status, "")
-
-
-def encode_request_head(method: str, target: str, headers: Headers) -> bytes:
-    """Return a request head with its empty line.
-
-    Raises:
-        Malformed: A part would end its line, or cannot be encoded.
-    """
-    return _encode_head(f"{method} {target} HTTP/1.1", headers)
-
-
-def encode_response_head(status: int, headers: Headers = (), *, reason: str = "") -> bytes:
-    """Return a response head with its empty line. Without ``reason``, the statuses of the Runtime API have theirs.
-
-    Raises:
-        Malformed: A part would end its line, or cannot be encoded.
-    """
-    return _encode_head(f"HTTP/1.1 {status} {reason or reason_phrase(status)}", headers)
-
-
-def _encode_head(first_line: str, headers: Headers) -> bytes:
-    text = "\r\n".join((first_line, *(f"{name}: {value}" for name, value in headers), "", ""))
-    lines = len(headers) + 2
-    if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
-        raise Malformed("expected header fields without CR, LF or NUL")
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as fault:
-        raise Malformed(f"expected header fields of text, got {quote(text[fault.start])}") from fault

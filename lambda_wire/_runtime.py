@@ -29,7 +29,8 @@ from lambda_wire._events import (
     ResponseFinished,
     RestoreReady,
 )
-from lambda_wire._http11 import MessageEnd, MessageReader, ResponseHead, TruncatedMessage, encode_request_head
+from lambda_wire._heads import encode_request_head
+from lambda_wire._http11 import MessageEnd, MessageReader, ResponseHead, TruncatedMessage
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import route_of, target_of

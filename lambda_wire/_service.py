@@ -33,7 +33,8 @@ from lambda_wire._events import (
     ResponseStarted,
     Violation,
 )
-from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead, field_value, reason_phrase
+from lambda_wire._heads import field_value, reason_phrase
+from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead
 from lambda_wire._lifecycle import Lifecycle, StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import match, route_of

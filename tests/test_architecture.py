@@ -38,6 +38,7 @@ FLOORS: dict[str, float] = {
     "_state": 2,
     "_http_event": 2.5,  # what it turns into an HTTP head is a prelude
     # HTTP, and what a handler may return
+    "_heads": 2,  # how a head is written; blind to how one is read
     "_http11": 3,
     "_lifecycle": 3,
     "_responses": 3,

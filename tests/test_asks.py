@@ -19,7 +19,8 @@ from lambda_wire._events import (
     RestoreAsked,
     RestoreErrorReported,
 )
-from lambda_wire._http11 import MessageEnd, MessageReader, RequestHead, encode_request_head
+from lambda_wire._heads import encode_request_head
+from lambda_wire._http11 import MessageEnd, MessageReader, RequestHead
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import Match, match, route_of, target_of
 from lambda_wire._signals import NEED_DATA, Role
