@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.fuzz_error_payload import one_input
@@ -103,7 +103,6 @@ class TestDocument:
         assert again.error_type.endswith(" characters cut)")
         assert len(again.error_type) == MAX_ERROR_TYPE
 
-    @settings(deadline=None)
     @given(message=ANY_TEXT, error_type=ANY_TEXT, entry=ANY_TEXT, factor=st.sampled_from([1, 30, 200]))
     def test_always_fits(self, message: str, error_type: str, entry: str, factor: int) -> None:
         """In any room that may be asked for, and uses it whole where it does not need to cut."""
@@ -339,7 +338,6 @@ class TestXrayCause:
         assert re.fullmatch(r"x{4000,}\.\.\. \(\d+ characters cut\)", read["message"])
         assert len(read["stack"]) == 50
 
-    @settings(deadline=None)
     @given(text=ANY_TEXT, factor=st.sampled_from([0, 1, 30, 100]), max_bytes=st.sampled_from([1024, 2048, 65_536]))
     def test_always_fits(self, text: str, factor: int, max_bytes: int) -> None:
         """Long texts, many frames, many exceptions, many paths; the first exception is never lost."""

@@ -289,7 +289,7 @@ def conversations(draw: st.DrawFn) -> list[Line]:
             return [*lines, (start, None), *((ResponseChunk(data=chunk), None) for chunk in chunks), (end, verdict)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lines=conversations(), delivery=st.integers(0, 4))
 def test_any_conversation(lines: list[Line], delivery: int) -> None:
     """Whatever the values: ids, texts beyond ASCII, payloads of any bytes, refusals of any words."""

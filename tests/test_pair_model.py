@@ -324,5 +324,5 @@ class Environment(RuleBasedStateMachine):
                 return Accepted()
 
 
-Environment.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+Environment.TestCase.settings = settings(max_examples=100, stateful_step_count=60)
 TestEnvironment = Environment.TestCase

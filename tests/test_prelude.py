@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.fuzz_prelude import one_input
@@ -168,7 +168,6 @@ class TestEncoding:
 class TestInverse:
     """decode(encode(x)) == x, and encode(decode(b)) == b for canonical b, however b is delivered."""
 
-    @settings(deadline=None)
     @given(prelude=PRELUDES, body=st.binary(max_size=40))
     def test_decoding_inverts_encoding(self, prelude: Prelude, body: bytes) -> None:
         """Every sendable prelude comes back equal, its body with it, in every delivery."""
@@ -366,7 +365,6 @@ KEYS = st.sampled_from(["statusCode", "headers", "cookies", "multiValueHeaders",
 class TestFuzz:
     """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
 
-    @settings(deadline=None)
     @given(data=st.binary(max_size=60))
     @example(data=b"\0" * 8)
     @example(data=b"{}" + b"\0" * 16)
@@ -375,14 +373,12 @@ class TestFuzz:
         """Any bytes."""
         one_input(data)
 
-    @settings(deadline=None)
     @given(metadata=st.dictionaries(KEYS, JSONS, max_size=4), body=st.binary(max_size=12))
     @example(metadata={"headers": {"te": "x"}}, body=b"")
     def test_metadata(self, metadata: object, body: bytes) -> None:
         """Any values under the keys that mean something."""
         one_input(json.dumps(metadata).encode() + DELIMITER + body)
 
-    @settings(deadline=None)
     @given(prelude=PRELUDES, body=st.binary(max_size=12))
     def test_preludes(self, prelude: Prelude, body: bytes) -> None:
         """Everything that we send."""

@@ -782,13 +782,13 @@ PARTS = (
 class TestFuzz:
     """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(data=st.binary(max_size=60))
     def test_bytes(self, data: bytes) -> None:
         """Any bytes."""
         one_input(data)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(parts=st.lists(st.sampled_from(PARTS), max_size=12))
     def test_nearly_right(self, parts: list[bytes]) -> None:
         """Requests and parts of requests in any order."""
