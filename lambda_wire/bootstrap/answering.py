@@ -46,7 +46,7 @@ class Answer:
         self._reported: BaseException | None = None
         self.content_type: str = names.OCTET_STREAM
         self.claimed = False
-        self.unanswerable = False
+        self.unanswerable: bool = False
 
     @property
     def begun(self) -> bool:
