@@ -115,6 +115,6 @@ def _describe(fault: OSError | UnicodeError, host: str, port: int) -> str:
     """Return why the address cannot be had, and what to choose in its place."""
     if isinstance(fault, UnicodeError | socket.gaierror):  # no host name at all, or none that is known
         return f"there is no host {host!r}: choose another --host"
-    option = "--host" if fault.errno == errno.EADDRNOTAVAIL else "--port"
+    option = "--port" if fault.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
     reason = os.strerror(fault.errno) if fault.errno else str(fault)  # asyncio's own words repeat the address
     return f"cannot listen on {host}:{port} ({reason}): choose another {option}"
