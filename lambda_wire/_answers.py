@@ -78,7 +78,7 @@ def _refusal_parts(event: Refused) -> tuple[Headers, bytes]:
 def _document(event: Refused) -> bytes:
     import json  # a runtime never gets here, and its cold start does not pay for it
 
-    document = {"errorMessage": event.error_message, "errorType": event.error_type}
+    document = {names.ERROR_MESSAGE: event.error_message, names.ERROR_TYPE: event.error_type}
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES)
     return text.encode("utf-8", "replace") + b"\n"
 

@@ -19,6 +19,7 @@ from collections import deque
 from enum import Enum, auto
 from typing import Final, assert_never
 
+from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
 from lambda_wire._limits import MAX_CHUNK_LINE, MAX_TRAILERS
 from lambda_wire._malformed import Malformed, quote
@@ -40,7 +41,6 @@ _SWEEP_DIGITS: Final = 4  # no chunk that can be whole within a sweep needs more
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CONTROLS: Final = bytes(set(range(32)) - {ord("\t")}) + b"\x7f"
-_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "trailer"})
 
 
 def chunk_head(size: int) -> bytes:
@@ -83,7 +83,7 @@ def _encode_trailer(name: str, value: str) -> tuple[bytes, bytes]:
     except UnicodeEncodeError as exc:
         raise Malformed(f"a trailer must be encodable, got {quote(name)}: {quote(value)}") from exc
     _require_trailer(name_bytes, value_bytes)
-    if name.lower() in _FRAMING:
+    if name.lower() in names.FRAMING_FIELDS:
         raise Malformed(f"a trailer may not speak of framing, got {quote(name)} (RFC 9110, 6.5.1)")
     return name_bytes, value_bytes
 
@@ -259,7 +259,9 @@ class ChunkDecoder:
         if section is None:
             return False
         lines = section.split(b"\r\n")[:-2]
-        self.trailers = tuple(field for line in lines if (field := _decode_trailer(line, at))[0] not in _FRAMING)
+        self.trailers = tuple(
+            field for line in lines if (field := _decode_trailer(line, at))[0] not in names.FRAMING_FIELDS
+        )
         self._expected = _Expected.NOTHING
         return True
 

@@ -103,16 +103,16 @@ def decode_error(document: bytes) -> ErrorPayload:
 
 
 def _error_payload(members: dict[str, _Json]) -> ErrorPayload:
-    stack = members.get("stackTrace", members.get("trace"))
+    stack = members.get(names.STACK_TRACE, members.get("trace"))
     return ErrorPayload(
-        error_message=_text(members.get("errorMessage")),
-        error_type=_text(members.get("errorType")),
+        error_message=_text(members.get(names.ERROR_MESSAGE)),
+        error_type=_text(members.get(names.ERROR_TYPE)),
         stack_trace=tuple(_text(entry) for entry in stack) if isinstance(stack, list) else (),
     )
 
 
 def _document(message: str, error_type: str, stack: Sequence[str]) -> bytes:
-    return _json({"errorMessage": message, "errorType": error_type, "stackTrace": stack}).encode("ascii")
+    return _json({names.ERROR_MESSAGE: message, names.ERROR_TYPE: error_type, names.STACK_TRACE: stack}).encode("ascii")
 
 
 def _text(value: _Json) -> str:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, assert_never
 import h11
 
 from lambda_wire import _limits as limits
+from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
@@ -37,7 +38,6 @@ __all__ = [
 
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
 _CONTROLS_TO_BLANKS: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
-_FRAMING: Final = {"content-length", "trailer", "transfer-encoding"}
 _LONGEST_REASON: Final = 100  # h11 quotes the whole line that it cannot read
 _BLANKS_AFTER_POST: Final = 4  # CR and LF before the next request line: Go forgives old clients that much
 
@@ -298,7 +298,7 @@ class MessageReader:
         """Choose how the body is framed (RFC 9112, 6.3). h11 has validated both fields."""
         length = field_value(headers, "content-length")
         if has_body and version != "1.0" and field_value(headers, "transfer-encoding"):
-            if _options(headers, "trailer") & _FRAMING:
+            if _options(headers, "trailer") & names.FRAMING_FIELDS:
                 raise self._bad_head("expected no trailer that speaks of framing to be declared")
             self._reading = _Reading.CHUNKED
             self._chunks = ChunkDecoder(self._buffer, keep_boundaries=self._keep_boundaries)

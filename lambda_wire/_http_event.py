@@ -53,17 +53,8 @@ _REMAPPED: Final = frozenset(
     }
 )
 
-_DROPPED: Final = frozenset(
-    {
-        _TRANSFER_ENCODING,
-        # Inferred: they are for one connection only (RFC 9110, 7.6.1), and nothing was recorded.
-        names.TRAILER.lower(),
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "upgrade",
-    }
-)
+#: Inferred but for Transfer-Encoding: they are for one connection only, and nothing was recorded.
+_DROPPED: Final = names.HOP_BY_HOP_FIELDS - _REMAPPED
 
 _TEXT_TYPES: Final = frozenset({names.JSON, "application/xml", "application/javascript"})
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -53,6 +53,18 @@ DATE: Final = "Date"
 ALLOW: Final = "Allow"
 X_CONTENT_TYPE_OPTIONS: Final = "X-Content-Type-Options"
 
+#: Fields that frame a message, in lower case: never trailers (RFC 9110, 6.5.1).
+FRAMING_FIELDS: Final = frozenset({"content-length", "trailer", "transfer-encoding"})
+#: Fields of one connection and not of the message, in lower case (RFC 9110, 7.6.1; Trailer: RFC 2616, 13.5.1).
+HOP_BY_HOP_FIELDS: Final = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+# -- members of the error document
+ERROR_MESSAGE: Final = "errorMessage"
+ERROR_TYPE: Final = "errorType"
+STACK_TRACE: Final = "stackTrace"
+
 # -- headers of Invoke
 X_AMZ_FUNCTION_ERROR: Final = "X-Amz-Function-Error"
 X_AMZ_INVOCATION_TYPE: Final = "X-Amz-Invocation-Type"

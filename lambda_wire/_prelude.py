@@ -46,22 +46,12 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 _NAME_CHARACTERS: Final = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROLS: Final = dict.fromkeys([*range(0x09), *range(0x0A, 0x20), 0x7F])
 
-_NEVER_SENT: Final = frozenset(
-    {
-        # Hop-by-hop: RFC 9110, 7.6.1, and RFC 2616, 13.5.1.
-        names.CONNECTION.lower(),
-        names.TRANSFER_ENCODING.lower(),
-        names.TRAILER.lower(),
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "upgrade",
-        # Remapped by function URLs; "can cause API Gateway to reject with a 502" (AWS's .NET client).
-        names.CONTENT_LENGTH.lower(),
-    }
-)
+_NEVER_SENT: Final = names.HOP_BY_HOP_FIELDS | {
+    "proxy-authenticate",
+    "proxy-authorization",
+    # Remapped by function URLs; "can cause API Gateway to reject with a 502" (AWS's .NET client).
+    names.CONTENT_LENGTH.lower(),
+}
 
 
 @record

@@ -36,7 +36,7 @@ STOPPED: Final = "stopped"
 
 
 def _failure(error_type: str, message: str, *, cuts: bool = True, status: str = "error") -> Failure:
-    document = json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":"))
+    document = json.dumps({names.ERROR_TYPE: error_type, names.ERROR_MESSAGE: message}, separators=(",", ":"))
     return Failure(error_type=error_type, document=document.encode("ascii"), cuts=cuts, status=status)
 
 
