@@ -61,17 +61,6 @@ class Buffer:
             raise Malformed(reason, at=self.taken + limit)
         return None
 
-    def take_line(self, *, limit: int) -> bytes | None:
-        """Take one line; its LF or CRLF is taken and not returned.
-
-        Raises:
-            Malformed: The line with its end is longer than ``limit`` bytes.
-        """
-        line = self.take_until(b"\n", limit=limit)
-        if line is None:
-            return None
-        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
-
     def _cut(self, count: int) -> bytes:
         with memoryview(self._data) as view:
             taken = bytes(view[:count])

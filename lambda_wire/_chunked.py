@@ -21,6 +21,7 @@ from typing import Final, assert_never
 
 from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
+from lambda_wire._fields import is_field_value, is_token
 from lambda_wire._limits import MAX_CHUNK_LINE, MAX_TRAILERS
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._types import BytesLike, Headers
@@ -38,9 +39,6 @@ _MAX_HEX_DIGITS: Final = 16  # Go: "http chunk length too large" beyond, leading
 _MAX_EXCESS: Final = 16 * 1024  # Go: "chunked encoding contains too much non-data" beyond
 _SWEEP: Final = 16 * 1024  # how much of the buffer one sweep looks at: many small chunks, and yet a cheap copy
 _SWEEP_DIGITS: Final = 4  # no chunk that can be whole within a sweep needs more
-
-_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_CONTROLS: Final = bytes(set(range(32)) - {ord("\t")}) + b"\x7f"
 
 
 def chunk_head(size: int) -> bytes:
@@ -90,9 +88,9 @@ def _encode_trailer(name: str, value: str) -> tuple[bytes, bytes]:
 
 def _require_trailer(name: bytes, value: bytes, *, at: int | None = None) -> None:
     """Refuse what is no field name or no field value (RFC 9110, 5.1 and 5.5)."""
-    if not name or name.translate(None, _TOKEN):
+    if not is_token(name.decode("latin-1")):
         raise Malformed(f"a trailer's name must be a token, got {quote(name)}", at=at)
-    if value.translate(None, _CONTROLS) != value or value.strip(b" \t") != value:
+    if not is_field_value(value.decode("latin-1")):
         raise Malformed(f"a trailer's value must have no control characters or outer blanks, got {quote(value)}", at=at)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from lambda_wire import _names as names
+from lambda_wire._fields import is_field_value, is_token
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
@@ -42,8 +43,6 @@ __all__ = [
     "Violation",
 ]
 
-_CONTROLS: Final = {code: None for code in (*range(0x20), 0x7F) if code != ord("\t")}
-_TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 #: What the message says of itself, and what an invocation has a field for.
 _SAID_ELSEWHERE: Final = frozenset(
     name.lower()
@@ -57,13 +56,13 @@ _SAID_ELSEWHERE: Final = frozenset(
 
 def _require_field_value(value: str, what: str) -> None:
     """Refuse what would end or corrupt a header line, or be refused by the service (RFC 9110, 5.5)."""
-    if value.translate(_CONTROLS) != value or value.strip(" \t") != value:
+    if not is_field_value(value):
         raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(value)}")
 
 
 def _require_field_name(name: str) -> None:
     """Refuse what is no header name, or speaks of the message and not of the invocation (RFC 9110, 5.1)."""
-    if not name or not _TOKEN.issuperset(name):
+    if not is_token(name):
         raise Malformed(f"a header name must be a token, got {quote(name)}")
     if name != name.lower() or name in _SAID_ELSEWHERE:
         raise Malformed(f"another header of an invocation has a lower-case name that no field has, got {quote(name)}")

@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 
 from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
+from lambda_wire._fields import is_field_value, is_token
 from lambda_wire._limits import MAX_PRELUDE
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
@@ -42,9 +43,6 @@ DELIMITER: Final = b"\0" * 8
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 """What ``json.loads`` gives."""
-
-_NAME_CHARACTERS: Final = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CONTROLS: Final = dict.fromkeys([*range(0x09), *range(0x0A, 0x20), 0x7F])
 
 _NEVER_SENT: Final = names.HOP_BY_HOP_FIELDS | {
     "proxy-authenticate",
@@ -91,7 +89,7 @@ def _checked_status(value: object) -> int:
 
 def _require_name(value: object) -> None:
     """Refuse what is no token (RFC 9110, 5.6.2)."""
-    if not isinstance(value, str) or not value or value.strip(_NAME_CHARACTERS):
+    if not isinstance(value, str) or not is_token(value):
         raise Malformed(f"a header name must be an HTTP token, got {_shown(value)}")
 
 
@@ -103,7 +101,7 @@ def require_field_value(value: object, what: str) -> None:
     """
     if not isinstance(value, str):
         raise Malformed(f"{what} must be a string, got {_shown(value)}")
-    if value.translate(_CONTROLS) != value or value.strip(" \t") != value:
+    if not is_field_value(value):
         raise Malformed(f"{what} must have no control characters and no blanks at its ends, got {quote(value)}")
     try:
         value.encode()

@@ -94,6 +94,8 @@ class ServiceConnection:
         self._body: list[bytes] = []
         self._limit = self._max_payload
         self._size = 0
+        self._unread = limits.MAX_UNREAD
+        """How much of a refused body is still read, so that its connection can be kept."""
         self._continue_due = False
 
     @property
@@ -191,7 +193,7 @@ class ServiceConnection:
 
     def _take_body(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size <= self._limit and self._refusal is None:
+        if self._refusal is None and self._size <= self._limit:
             if self._ask is ResponseStarted:
                 self._events.append(ResponseChunk(data=piece))
             else:
@@ -203,8 +205,10 @@ class ServiceConnection:
                 error_type=names.REQUEST_ENTITY_TOO_LARGE,
                 error_message=f"Exceeded maximum allowed payload size ({self._limit} bytes).",
             )
-            self._body, self._size = [], len(piece) - limits.MAX_PAYLOAD  # the emulator reads such a body whole
-        if self._size > limits.MAX_UNREAD:
+            self._body = []
+            self._unread += limits.MAX_PAYLOAD  # the emulator reads a body that is too large whole
+        self._unread -= len(piece)
+        if self._unread < 0:
             self._events.append(Violation(reply=self._refusal))
 
     def _end(self, trailers: Headers) -> ServiceEvent:

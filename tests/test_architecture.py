@@ -6,11 +6,14 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from lambda_wire._runtime import USER_AGENT
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lambda_wire"
 FRONT_DOOR = "__init__"
@@ -19,6 +22,7 @@ FRONT_DOOR = "__init__"
 #: same number never meet; a fraction is a landing between two floors, with its reason.
 FLOORS: dict[str, float] = {
     # words
+    "_fields": 0,
     "_limits": 0,
     "_malformed": 0,
     "_names": 0,
@@ -237,3 +241,9 @@ def test_opening_the_front_door_is_cheap() -> None:
     loaded = set(json.loads(run.stdout))
     assert "lambda_wire" in loaded
     assert loaded.isdisjoint({"asyncio", "trio", "ssl", "_ssl"})
+
+
+def test_the_version_is_the_packages() -> None:
+    """What servers log of us, and what is installed."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert USER_AGENT.startswith(f"lambda-wire/{project['version']} ")

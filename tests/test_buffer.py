@@ -71,7 +71,7 @@ class TestTake:
     def test_counts_what_was_taken(self) -> None:
         """The offset that messages name, over all reads."""
         buffer = holding(b"ab\ncdefg")
-        buffer.take_line(limit=9)
+        buffer.take_until(b"\n", limit=9)
         buffer.take(1)
         buffer.take_up_to(2)
         assert (buffer.taken, len(buffer)) == (6, 2)
@@ -151,20 +151,6 @@ class TestTakeUntil:
         assert buffer.take_until(b"\r\n\r\n", limit=99) is None
         buffer.feed(b"\n")
         assert buffer.take_until(b"\n\n", limit=4) == b"ab\n\n"
-
-
-class TestTakeLine:
-    """Lines lose their end."""
-
-    def test_lf_and_crlf(self) -> None:
-        """Only the end: a CR elsewhere is the line's."""
-        read = same_for_all(b"a\r\nb\n\n\r\nc\rd\n\r\r\ne", lambda buffer: buffer.take_line(limit=9))
-        assert read == ([b"a", b"b", b"", b"", b"c\rd", b"\r"], b"e", "")
-
-    def test_has_a_limit(self) -> None:
-        """The end counts."""
-        assert same_for_all(b"abc\r\n", lambda buffer: buffer.take_line(limit=5)) == ([b"abc"], b"", "")
-        assert "within 4 bytes" in same_for_all(b"abc\r\n", lambda buffer: buffer.take_line(limit=4))[2]
 
 
 class Searches(bytearray):
