@@ -214,8 +214,8 @@ def test_a_poll_whose_connection_ended_takes_no_event(bench: Bench) -> None:
     assert called.result(PATIENCE_S)[1] == b"2"
 
 
-def test_an_idle_runtime_that_dies_loses_no_event(bench: Bench) -> None:
-    """Another is started for it; once: when that one dies too, the caller is told."""
+def _leave_idle(bench: Bench) -> None:
+    """Let a runtime answer its first invocation and poll again; its connection then ends."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()
@@ -225,6 +225,11 @@ def test_an_idle_runtime_that_dies_loses_no_event(bench: Bench) -> None:
         assert called.result(PATIENCE_S)[1] == b"1"
         wire.poll()
         bench.wait_for("REPORT", 1)  # it is idle
+
+
+def test_an_idle_runtime_that_dies_loses_no_event(bench: Bench) -> None:
+    """Another is started for it; once: when that one dies too, the caller is told."""
+    _leave_idle(bench)
     called = bench.call("2")
     bench.wait_for("START", 2)
     bench.end_runtime()
@@ -244,15 +249,7 @@ def test_an_idle_runtime_that_dies_loses_no_event(bench: Bench) -> None:
 
 def test_a_second_runtime_that_dies_is_told_of(bench: Bench) -> None:
     """No third is started; the invocation begins once."""
-    called = bench.call()
-    with Wire(bench.address()) as wire:
-        wire.poll()
-        assert wire.answer()[0] == 200
-        wire.send(RESPONSE + "Content-Length: 1\r\n\r\n1")
-        assert wire.answer()[0] == 202
-        assert called.result(PATIENCE_S)[1] == b"1"
-        wire.poll()
-        bench.wait_for("REPORT", 1)  # it is idle
+    _leave_idle(bench)
     called = bench.call("2")
     bench.wait_for("START", 2)
     bench.end_runtime()
