@@ -42,3 +42,34 @@ MAX_EVENT: Final = 64 * 1024 * 1024
 #: How much of a refused request's body is read on so that its connection can be kept. Source: Go net/http's
 #: maxPostHandlerReadBytes.
 MAX_UNREAD: Final = 256 * 1024
+
+#: The event of a synchronous invocation, as its caller may send it. Source: AWS docs "Lambda quotas" (6 MB), in the
+#: words of the service's own refusal.
+MAX_INVOKE_EVENT: Final = 6 * 1024 * 1024
+
+#: The event of an asynchronous invocation. Source: AWS docs "Lambda quotas", 1 MB.
+MAX_ASYNC_EVENT: Final = 1024 * 1024
+
+#: The encoded headers of one event stream message. Source: Smithy docs "Amazon Event Stream Specification", read
+#: 2026-11: services must enforce it, clients must not.
+MAX_EVENT_STREAM_HEADERS: Final = 128 * 1024
+
+#: The payload of one event stream message. Source: the same, and likewise enforced by services alone.
+MAX_EVENT_STREAM_PAYLOAD: Final = 24 * 1024 * 1024
+
+#: One string or byte array in an event stream header. Source: the same; the encoding itself, for both ends.
+MAX_EVENT_STREAM_HEADER_VALUE: Final = 32_767
+
+#: How many headers one event stream message has. Source: AWS's C library (event_stream.h of aws-c-event-stream), which
+#: calls it no part of the specification; AWS's Python clients and that library's own streaming decoder read any number.
+MAX_EVENT_STREAM_HEADER_COUNT: Final = 1024
+
+#: The end of an invocation's log that its caller may have. Source: AWS docs "Invoke", LogResult ("the last 4 KB").
+MAX_LOG_TAIL: Final = 4096
+
+#: What a stream may send at once. Source: the emulator's internal/lambda/interop/model.go, ResponseBandwidthBurstSize;
+#: AWS docs "Lambda quotas" say that the first 6 MB are uncapped.
+STREAM_BURST: Final = 6 * 1024 * 1024
+
+#: What it may send in each second beyond that. Source: as above, ResponseBandwidthRate; AWS documents 2 MB/s.
+STREAM_RATE: Final = 2 * 1024 * 1024
