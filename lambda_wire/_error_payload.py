@@ -15,9 +15,10 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from lambda_wire import _names as names
+from lambda_wire._json import Json, json_text, parse_json
 from lambda_wire._limits import MAX_ERROR_DOCUMENT, MAX_ERROR_TYPE, MAX_TRAILERS, MAX_XRAY_CAUSE
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | float | None"
 
 _LEAST_ROOM: Final = 1024  # less could not hold an error type, a message and the marks of what was cut
 _FIELD_OVERHEAD: Final = len(": ") + len("\r\n")
@@ -91,18 +91,13 @@ def decode_error(document: bytes) -> ErrorPayload:
     Raises:
         Malformed: This is not a JSON object.
     """
-    import json
-
-    try:
-        members: _Json = json.loads(document.decode("utf-8", "replace"))
-        if isinstance(members, dict):
-            return _error_payload(members)
-    except (ValueError, RecursionError) as exc:
-        raise Malformed(f"an error document must be JSON, got {quote(document)}") from exc
-    raise Malformed(f"an error document must be a JSON object, got {quote(document)}")
+    members = parse_json(document.decode("utf-8", "replace"), "an error document in JSON")
+    if not isinstance(members, dict):
+        raise Malformed(f"an error document must be a JSON object, got {quote(document)}")
+    return _error_payload(members)
 
 
-def _error_payload(members: dict[str, _Json]) -> ErrorPayload:
+def _error_payload(members: dict[str, Json]) -> ErrorPayload:
     stack = members.get(names.STACK_TRACE, members.get("trace"))
     return ErrorPayload(
         error_message=_text(members.get(names.ERROR_MESSAGE)),
@@ -112,13 +107,15 @@ def _error_payload(members: dict[str, _Json]) -> ErrorPayload:
 
 
 def _document(message: str, error_type: str, stack: Sequence[str]) -> bytes:
-    return _json({names.ERROR_MESSAGE: message, names.ERROR_TYPE: error_type, names.STACK_TRACE: stack}).encode("ascii")
+    return json_text({names.ERROR_MESSAGE: message, names.ERROR_TYPE: error_type, names.STACK_TRACE: stack}).encode(
+        "ascii"
+    )
 
 
-def _text(value: _Json) -> str:
+def _text(value: Json) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else _json(value)
+    return value if isinstance(value, str) else json_text(value)
 
 
 # -- the error type
@@ -232,7 +229,7 @@ def encode_xray_cause(
     _require_room(max_bytes)
 
     def cause(count: int, cut: Callable[[str], str]) -> str:
-        return _json(
+        return json_text(
             {
                 "working_directory": cut(working_directory),
                 "exceptions": [_xray_exception(exception, count, cut) for exception in exceptions[:count]],
@@ -264,16 +261,9 @@ def _xray_exception(exception: XrayException, count: int, cut: Callable[[str], s
 # -- JSON that is cut to fit
 
 
-def _json(value: object) -> str:
-    """Return compact JSON in printable ASCII: lone surrogates are escaped like everything else, and so is DEL."""
-    import json
-
-    return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
-
-
 def _size(value: object) -> int:
     """Return how many bytes a text or list takes between its quotes or brackets."""
-    return len(_json(value)) - 2
+    return len(json_text(value)) - 2
 
 
 def _require_room(max_bytes: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from lambda_wire import _names as names
-from lambda_wire._fields import is_field_value, is_token
+from lambda_wire._fields import is_token, require_bytes, require_field_value
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
@@ -54,12 +54,6 @@ _SAID_ELSEWHERE: Final = frozenset(
 )
 
 
-def _require_field_value(value: str, what: str) -> None:
-    """Refuse what would end or corrupt a header line, or be refused by the service (RFC 9110, 5.5)."""
-    if not is_field_value(value):
-        raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(value)}")
-
-
 def _require_field_name(name: str) -> None:
     """Refuse what is no header name, or speaks of the message and not of the invocation (RFC 9110, 5.1)."""
     if not is_token(name):
@@ -68,16 +62,10 @@ def _require_field_name(name: str) -> None:
         raise Malformed(f"another header of an invocation has a lower-case name that no field has, got {quote(name)}")
 
 
-def _require_bytes(value: object, what: str) -> None:
-    """Refuse what only looks like bytes: its length may not be the number of its bytes, and it may change later."""
-    if type(value) is not bytes:
-        raise Malformed(f"{what} must be bytes, got {type(value).__name__}")
-
-
 def _require_request_id(value: str) -> None:
     if not value:
         raise Malformed("request_id must not be empty: it is the path of the answer")
-    _require_field_value(value, "request_id")
+    require_field_value(value, "request_id")
 
 
 # -- what the runtime asks and reports
@@ -99,10 +87,10 @@ class BufferedResponse:
     """``Lambda-Runtime-Invocation-Id`` of the invocation that is answered; empty when it carried none."""
 
     def __post_init__(self) -> None:
-        _require_bytes(self.payload, "payload")
+        require_bytes(self.payload, "payload")
         _require_request_id(self.request_id)
-        _require_field_value(self.content_type, "content_type")
-        _require_field_value(self.invocation_id, "invocation_id")
+        require_field_value(self.content_type, "content_type")
+        require_field_value(self.invocation_id, "invocation_id")
 
 
 @record
@@ -122,8 +110,8 @@ class ResponseStarted:
         if self.response_mode not in ("streaming", "buffered"):
             raise Malformed(f"response_mode must be 'streaming' or 'buffered', got {quote(self.response_mode)}")
         _require_request_id(self.request_id)
-        _require_field_value(self.content_type, "content_type")
-        _require_field_value(self.invocation_id, "invocation_id")
+        require_field_value(self.content_type, "content_type")
+        require_field_value(self.invocation_id, "invocation_id")
 
 
 @record
@@ -133,7 +121,7 @@ class ResponseChunk:
     data: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _require_bytes(self.data, "data")
+        require_bytes(self.data, "data")
         if not self.data:
             raise Malformed("a chunk must hold at least one byte: an empty chunk ends the stream")
 
@@ -154,10 +142,10 @@ class ResponseFailed:
     error_body: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _require_bytes(self.error_body, "error_body")
+        require_bytes(self.error_body, "error_body")
         if not self.error_type:
             raise Malformed("error_type must not be empty: without it the service takes the stream for complete")
-        _require_field_value(self.error_type, "error_type")
+        require_field_value(self.error_type, "error_type")
 
 
 @record
@@ -173,10 +161,10 @@ class ErrorReported:
     invocation_id: str = ""
 
     def __post_init__(self) -> None:
-        _require_bytes(self.payload, "payload")
+        require_bytes(self.payload, "payload")
         _require_request_id(self.request_id)
         for what in ("error_type", "xray_cause", "content_type", "invocation_id"):
-            _require_field_value(getattr(self, what), what)
+            require_field_value(getattr(self, what), what)
 
 
 @record
@@ -189,9 +177,9 @@ class InitErrorReported:
     content_type: str = names.JSON
 
     def __post_init__(self) -> None:
-        _require_bytes(self.payload, "payload")
+        require_bytes(self.payload, "payload")
         for what in ("error_type", "xray_cause", "content_type"):
-            _require_field_value(getattr(self, what), what)
+            require_field_value(getattr(self, what), what)
 
 
 @record
@@ -208,9 +196,9 @@ class RestoreErrorReported:
     content_type: str = names.JSON
 
     def __post_init__(self) -> None:
-        _require_bytes(self.payload, "payload")
-        _require_field_value(self.error_type, "error_type")
-        _require_field_value(self.content_type, "content_type")
+        require_bytes(self.payload, "payload")
+        require_field_value(self.error_type, "error_type")
+        require_field_value(self.content_type, "content_type")
 
 
 @record
@@ -251,7 +239,7 @@ class Invocation:
     """Fields that this version has no name for, in order, as received."""
 
     def __post_init__(self) -> None:
-        _require_bytes(self.payload, "payload")
+        require_bytes(self.payload, "payload")
         _require_request_id(self.request_id)
         for what in (
             "invoked_function_arn",
@@ -262,12 +250,12 @@ class Invocation:
             "invocation_id",
             "content_type",
         ):
-            _require_field_value(getattr(self, what), what)
+            require_field_value(getattr(self, what), what)
         if self.deadline_ms is not None and self.deadline_ms < 0:
             raise Malformed(f"deadline_ms must be a Unix time in milliseconds, got {self.deadline_ms}")
         for name, value in self.headers:
             _require_field_name(name)
-            _require_field_value(value, name)
+            require_field_value(value, name)
 
 
 @record
@@ -292,7 +280,7 @@ class Refused:
     def __post_init__(self) -> None:
         if not 400 <= self.status <= 599:
             raise Malformed(f"a refusal has status 400-599, got {self.status}")
-        _require_field_value(self.allow, "allow")
+        require_field_value(self.allow, "allow")
 
 
 @record

@@ -1,10 +1,13 @@
-"""What may stand in a header or trailer line (RFC 9110, 5.1 and 5.5): asked by all who make or read one."""
+"""What may stand in a header or trailer line (RFC 9110, 5.1 and 5.5), and in a payload: asked by all who make one."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
-__all__ = ["is_field_value", "is_token"]
+from lambda_wire._malformed import Malformed, quote
+from lambda_wire._types import BytesLike
+
+__all__ = ["as_bytes", "is_bytes_like", "is_field_value", "is_token", "require_bytes", "require_field_value"]
 
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CONTROLS: Final = dict.fromkeys(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
@@ -18,3 +21,45 @@ def is_token(text: str) -> bool:
 def is_field_value(text: str) -> bool:
     """Say whether ``text`` can be a field's value: no control characters but tabs, and no blanks at its ends."""
     return text.translate(_CONTROLS) == text and text.strip(" \t") == text
+
+
+def require_field_value(value: object, what: str) -> None:
+    """Refuse what would end or corrupt a header line, or be refused by the service (RFC 9110, 5.5).
+
+    Raises:
+        Malformed: ``value`` is no string, has control characters or outer blanks, or surrogates that stand for no byte.
+    """
+    if not isinstance(value, str):
+        raise Malformed(f"{what} must be a string, got {type(value).__name__}")
+    if not is_field_value(value):
+        raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(value)}")
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}") from None
+
+
+def require_bytes(value: object, what: str) -> None:
+    """Refuse what only looks like bytes: its length may not be the number of its bytes, and it may change later.
+
+    Raises:
+        Malformed: ``value`` is not ``bytes``.
+    """
+    if type(value) is not bytes:
+        raise Malformed(f"{what} must be bytes, got {type(value).__name__}")
+
+
+def is_bytes_like(value: object) -> TypeGuard[BytesLike]:
+    """Say whether ``value`` is data as it stands."""
+    return isinstance(value, BytesLike)
+
+
+def as_bytes(value: object, what: str) -> bytes:
+    """Return data of any kind as ``bytes``; what ``bytes()`` would make of a number or a list was never meant.
+
+    Raises:
+        Malformed: ``value`` is none of ``BytesLike``.
+    """
+    if not is_bytes_like(value):
+        raise Malformed(f"{what} must be bytes, bytearray or memoryview, got {type(value).__name__}")
+    return bytes(value)

@@ -6,12 +6,14 @@ Sources: AWS docs (Lambda, page urls-invocation); function URLs as recorded 2026
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64, unhexlify
+from binascii import a2b_base64, b2a_base64
 from typing import Final
 
 from lambda_wire import _names as names
+from lambda_wire._json import Json, parse_json
 from lambda_wire._malformed import Malformed
-from lambda_wire._prelude import Json, Prelude, parse_json, prelude_from_json
+from lambda_wire._percents import decode_percents
+from lambda_wire._prelude import Prelude, prelude_from_json
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
 
@@ -21,7 +23,6 @@ __all__ = [
     "INTERNAL_SERVER_ERROR",
     "UrlRequest",
     "buffered_response",
-    "decode_percents",
     "function_url_event",
     "media_type",
     "streamed_head",
@@ -58,7 +59,6 @@ _DROPPED: Final = names.HOP_BY_HOP_FIELDS - _REMAPPED
 
 _TEXT_TYPES: Final = frozenset({names.JSON, "application/xml", "application/javascript"})
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_HEX: Final = b"0123456789ABCDEFabcdef"
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _NOT_BASE64: Final = bytes(set(range(256)) - set(_BASE64))
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
@@ -160,19 +160,6 @@ def _query_parameters(query: str) -> dict[str, str]:
             name, _, value = (decode_percents(part) for part in pair.replace("+", " ").partition("="))
             parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
     return parameters
-
-
-def decode_percents(text: str) -> str:
-    """Return ``text`` with ``%XX`` as the UTF-8 bytes they stand for; a percent sign without two digits stays."""
-    first, *rest = text.encode("utf-8", "surrogateescape").split(b"%")
-    decoded = bytearray(first)
-    for part in rest:
-        digits = part[:2]
-        if len(digits) == 2 and not digits.strip(_HEX):
-            decoded += unhexlify(digits) + part[2:]
-        else:
-            decoded += b"%" + part
-    return decoded.decode("utf-8", "replace")
 
 
 def _clf_time(time_ms: int) -> str:

@@ -13,11 +13,12 @@ recorded 2026-09 in us-east-1 (github.com/radkawar/stackd, testdata/aws/lambda);
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
-from lambda_wire._fields import is_field_value, is_token
+from lambda_wire._fields import is_token, require_field_value
+from lambda_wire._json import Json, parse_json
 from lambda_wire._limits import MAX_PRELUDE
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
@@ -28,21 +29,16 @@ from lambda_wire._types import BytesLike
 
 __all__ = [
     "DELIMITER",
-    "Json",
     "Prelude",
     "PreludeDecoder",
     "encode_prelude",
-    "parse_json",
     "prelude_from_json",
-    "require_field_value",
     "require_sendable",
+    "require_text_value",
 ]
 
 DELIMITER: Final = b"\0" * 8
 """Ends the JSON metadata. Source: AWS docs, "8 null bytes"."""
-
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
-"""What ``json.loads`` gives."""
 
 _NEVER_SENT: Final = names.HOP_BY_HOP_FIELDS | {
     "proxy-authenticate",
@@ -71,13 +67,13 @@ class Prelude:
         _checked_status(self.status_code)
         for name, value in self.headers:
             _require_name(name)
-            require_field_value(value, f"header {quote(name)}")
+            require_text_value(value, f"header {quote(name)}")
         for cookie in self.cookies:
-            require_field_value(cookie, "a cookie")
+            require_text_value(cookie, "a cookie")
         for name, values in self.multi_value_headers:
             _require_name(name)
             for value in values:
-                require_field_value(value, f"header {quote(name)}")
+                require_text_value(value, f"header {quote(name)}")
 
 
 def _checked_status(value: object) -> int:
@@ -93,18 +89,15 @@ def _require_name(value: object) -> None:
         raise Malformed(f"a header name must be an HTTP token, got {_shown(value)}")
 
 
-def require_field_value(value: object, what: str) -> None:
-    """Refuse what is no field value (RFC 9110, 5.5); characters beyond ASCII travel as UTF-8.
+def require_text_value(value: object, what: str) -> None:
+    """Refuse what is no field value (RFC 9110, 5.5), or has bytes that are not UTF-8: JSON could not say them.
 
     Raises:
-        Malformed: ``value`` is not a string, has control characters, lone surrogates, or blanks at its ends.
+        Malformed: ``value`` is not a string, has control characters, any surrogates, or blanks at its ends.
     """
-    if not isinstance(value, str):
-        raise Malformed(f"{what} must be a string, got {_shown(value)}")
-    if not is_field_value(value):
-        raise Malformed(f"{what} must have no control characters and no blanks at its ends, got {quote(value)}")
+    require_field_value(value, what)
     try:
-        value.encode()
+        str(value).encode()
     except UnicodeEncodeError:
         raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}") from None
 
@@ -209,21 +202,6 @@ class PreludeDecoder:
         """
         if self.next_prelude() is NEED_DATA:
             raise Malformed("the stream ended before the 8 NUL bytes that end its prelude", at=len(self._buffer))
-
-
-def parse_json(document: bytes) -> Json:
-    """Return what a JSON text in UTF-8 says.
-
-    Raises:
-        Malformed: It is no JSON, not UTF-8, or nested too deeply to read.
-    """
-    import json
-
-    try:
-        value: Json = json.loads(document.decode())
-    except (ValueError, RecursionError) as fault:
-        raise Malformed(f"expected JSON in UTF-8, got {quote(document)}: {fault}") from fault
-    return value
 
 
 def prelude_from_json(document: Json) -> Prelude:

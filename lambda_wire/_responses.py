@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from lambda_wire import _names as names
 from lambda_wire._malformed import Malformed, quote
-from lambda_wire._prelude import Prelude, require_field_value, require_sendable
+from lambda_wire._prelude import Prelude, require_sendable, require_text_value
 
 __all__ = ["Body", "HttpResponse", "StreamingResponse"]
 
@@ -77,7 +77,7 @@ class StreamingResponse:
     __slots__ = ("body", "content_type")
 
     def __init__(self, body: Body | bytearray | memoryview, *, content_type: str = names.OCTET_STREAM) -> None:
-        require_field_value(content_type, "content_type")
+        require_text_value(content_type, "content_type")
         self.content_type: str = content_type
         self.body: Body = _checked_body(body)
 

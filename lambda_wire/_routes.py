@@ -27,6 +27,7 @@ from lambda_wire._events import (
 )
 from lambda_wire._lifecycle import NOT_FOUND
 from lambda_wire._malformed import Malformed, quote
+from lambda_wire._percents import LETTERS_AND_DIGITS, UNRESERVED, encode_percents, text_bytes
 from lambda_wire._record import record
 
 __all__ = ["ROUTES", "Match", "Route", "match", "route_of", "target_of"]
@@ -79,7 +80,7 @@ def target_of(route: Route, request_id: str = "") -> str:
     Raises:
         Malformed: The id holds a surrogate that stands for no byte.
     """
-    return route.path.replace(_PARAMETER, _encode(request_id, _GO_SEGMENT))
+    return route.path.replace(_PARAMETER, encode_percents(request_id, _GO_SEGMENT))
 
 
 def match(method: str, target: str) -> Match | Refused:
@@ -120,7 +121,7 @@ def _path(target: str) -> str:
     if "%" not in raw:
         return raw
     decoded = _decode(raw)
-    return decoded if _encode(decoded, _GO_PATH) == raw else raw
+    return decoded if encode_percents(decoded, _GO_PATH) == raw else raw
 
 
 def _without_authority(url: str) -> str:
@@ -131,19 +132,14 @@ def _without_authority(url: str) -> str:
     return "/" + rest[2:].partition("/")[2] if rest.startswith("//") else rest
 
 
-_LETTERS_AND_DIGITS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_SCHEME: Final = _LETTERS_AND_DIGITS | frozenset(b"+-.")
+_SCHEME: Final = LETTERS_AND_DIGITS | frozenset(b"+-.")
 #: What Go's net/url leaves as it is in a path (shouldEscape, encodePath), and in one segment of it.
-_GO_PATH: Final = _LETTERS_AND_DIGITS | frozenset(b"-._~$&+,/:;=@")
+_GO_PATH: Final = UNRESERVED | frozenset(b"$&+,/:;=@")
 _GO_SEGMENT: Final = _GO_PATH - frozenset(b"/")
 
 
-def _encode(text: str, plain: frozenset[int]) -> str:
-    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in _bytes(text))
-
-
 def _decode(text: str) -> str:
-    first, *rest = _bytes(text).split(b"%")
+    first, *rest = text_bytes(text).split(b"%")
     decoded = bytearray(first)
     for part in rest:
         digits = part[:2]
@@ -152,10 +148,3 @@ def _decode(text: str) -> str:
         decoded.append(int(digits, 16))
         decoded += part[2:]
     return decoded.decode("utf-8", "surrogateescape")
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as fault:
-        raise Malformed(f"expected text of a request target, got {quote(text)}") from fault

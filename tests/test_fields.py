@@ -6,7 +6,8 @@ import string
 
 import pytest
 
-from lambda_wire._fields import is_field_value, is_token
+from lambda_wire._fields import as_bytes, is_bytes_like, is_field_value, is_token, require_bytes, require_field_value
+from lambda_wire._malformed import Malformed
 
 
 def test_every_character_of_a_token() -> None:
@@ -33,3 +34,52 @@ def test_blanks_at_the_ends(value: str) -> None:
 def test_an_empty_value() -> None:
     """It is legal, and says nothing."""
     assert is_field_value("")
+
+
+@pytest.mark.parametrize("value", [b"ab", bytearray(b"ab"), memoryview(b"ab"), memoryview(b"aabb")[::2]])
+def test_bytes_of_every_kind(value: object) -> None:
+    """What is given to the wire is really ``bytes``; what is that already is not copied."""
+    given = as_bytes(value, "payload")
+    assert given == b"ab"
+    assert type(given) is bytes
+    assert is_bytes_like(value)
+    assert (given is value) == (type(value) is bytes)
+
+
+@pytest.mark.parametrize("value", [5, True, "ab", None, [97, 98], range(3)])
+def test_what_is_no_bytes(value: object) -> None:
+    """``bytes()`` would make NULs of a number and bytes of a list: neither is what was meant."""
+    with pytest.raises(Malformed, match=f"payload must be bytes.*got {type(value).__name__}"):
+        as_bytes(value, "payload")
+    assert not is_bytes_like(value)
+
+
+@pytest.mark.parametrize("value", ["", "text/plain; charset=é", "a\tb", "\udce9"])
+def test_what_is_let_into_a_field(value: str) -> None:
+    """What a header line can carry, bytes that are no UTF-8 among it."""
+    require_field_value(value, "content_type")
+    assert is_field_value(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (5, "must be a string, got int"),
+        (None, "must be a string, got NoneType"),
+        ("a\r\nb", "without control characters"),
+        (" a", "or outer blanks"),
+        ("\ud800", "encodable as UTF-8"),
+    ],
+)
+def test_what_is_kept_out_of_a_field(value: object, reason: str) -> None:
+    """Each is refused with what it is called and what was wrong with it."""
+    with pytest.raises(Malformed, match=f"content_type must be .*{reason.removeprefix('must be ')}"):
+        require_field_value(value, "content_type")
+
+
+def test_exactly_bytes() -> None:
+    """Events hold ``bytes``: what only looks like them may change later."""
+    require_bytes(b"", "payload")
+    for value in (bytearray(b"ab"), memoryview(b"ab"), "ab", None):
+        with pytest.raises(Malformed, match=f"payload must be bytes, got {type(value).__name__}"):
+            require_bytes(value, "payload")

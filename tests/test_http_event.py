@@ -15,13 +15,14 @@ from lambda_wire._http_event import (
     INTERNAL_SERVER_ERROR,
     UrlRequest,
     buffered_response,
-    decode_percents,
     function_url_event,
     media_type,
     streamed_head,
 )
+from lambda_wire._json import Json
 from lambda_wire._malformed import Malformed
-from lambda_wire._prelude import Json, Prelude
+from lambda_wire._percents import decode_percents
+from lambda_wire._prelude import Prelude
 from lambda_wire._types import Headers
 
 JSON = ("content-type", "application/json")

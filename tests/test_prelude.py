@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.fuzz_prelude import one_input
+from lambda_wire._json import parse_json
 from lambda_wire._limits import MAX_PRELUDE
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import (
@@ -17,7 +18,6 @@ from lambda_wire._prelude import (
     Prelude,
     PreludeDecoder,
     encode_prelude,
-    parse_json,
     prelude_from_json,
     require_field_value,
     require_sendable,

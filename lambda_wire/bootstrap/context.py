@@ -9,8 +9,8 @@ from typing import Final
 
 from lambda_wire import _names as names
 from lambda_wire._events import Invocation
+from lambda_wire._json import Json, parse_json
 from lambda_wire._malformed import Malformed
-from lambda_wire._prelude import Json, parse_json
 from lambda_wire._types import Headers
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import RuntimeFault

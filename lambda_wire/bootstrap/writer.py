@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from lambda_wire._errors import LocalProtocolError
-from lambda_wire._prelude import require_field_value
+from lambda_wire._prelude import require_text_value
 from lambda_wire._responses import HttpResponse
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.answering import Answer
@@ -69,7 +69,7 @@ class ResponseWriter:
             Malformed: It is no header value.
         """
         self._require_unbegun("the content type")
-        require_field_value(content_type, "content_type")
+        require_text_value(content_type, "content_type")
         self._answer.content_type = content_type
 
     def send_http_head(
