@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias, assert_never
 
 from lambda_wire import _names as names
 from lambda_wire._events import (
@@ -17,9 +17,10 @@ from lambda_wire._events import (
     RestoreErrorReported,
 )
 from lambda_wire._heads import field_value
+from lambda_wire._record import record
 from lambda_wire._types import Headers
 
-__all__ = ["decode_ask", "decode_start", "encode_ask"]
+__all__ = ["Request", "RequestParts", "decode_ask", "decode_start", "encode_ask"]
 
 _CONTENT_TYPE = names.CONTENT_TYPE.lower()
 _ERROR_TYPE = names.FUNCTION_ERROR_TYPE.lower()
@@ -28,31 +29,88 @@ _MODE = names.FUNCTION_RESPONSE_MODE.lower()
 _XRAY_CAUSE = names.FUNCTION_XRAY_ERROR_CAUSE.lower()
 
 
-def encode_ask(event: Ask) -> tuple[Headers, bytes]:
-    """Return the fields of the request that says ``event``, and the payload that goes with its head.
+Request: TypeAlias = (
+    NextAsked
+    | BufferedResponse
+    | ResponseStarted
+    | ErrorReported
+    | InitErrorReported
+    | RestoreAsked
+    | RestoreErrorReported
+    | PingAsked
+)
+"""An ``Ask`` that begins a request."""
+
+
+@record
+class RequestParts:
+    """What a request says, and where."""
+
+    fields: Headers = ()
+    payload: bytes = b""
+    request_id: str = ""
+    invocation_id: str = ""
+
+
+def encode_ask(event: Request) -> RequestParts:
+    """Return the parts of the request that says ``event``.
 
     Empty fields are left out, so an invocation id is echoed exactly when there is one. Both error trailers are
     declared before they are needed: the service drops undeclared ones silently (observed).
     """
     match event:
+        case NextAsked() | RestoreAsked() | PingAsked():
+            return RequestParts()
         case ResponseStarted():
-            return _present(
+            fields = _present(
                 (names.CONTENT_TYPE, event.content_type),
                 (names.FUNCTION_RESPONSE_MODE, names.STREAMING if event.response_mode == "streaming" else ""),
                 (names.INVOCATION_ID, event.invocation_id),
                 (names.TRANSFER_ENCODING, "chunked"),
                 (names.TRAILER, f"{names.FUNCTION_ERROR_TYPE}, {names.FUNCTION_ERROR_BODY}"),
-            ), b""
-        case BufferedResponse() | ErrorReported() | InitErrorReported() | RestoreErrorReported():
-            fields = _present(
-                (names.CONTENT_TYPE, event.content_type),
-                (names.FUNCTION_ERROR_TYPE, getattr(event, "error_type", "")),
-                (names.FUNCTION_XRAY_ERROR_CAUSE, getattr(event, "xray_cause", "")),
-                (names.INVOCATION_ID, getattr(event, "invocation_id", "")),
             )
-            return (*fields, (names.CONTENT_LENGTH, str(len(event.payload)))), event.payload
-        case _:
-            return (), b""
+            return RequestParts(fields=fields, request_id=event.request_id, invocation_id=event.invocation_id)
+        case BufferedResponse():
+            return _counted(event.payload, event.request_id, event.invocation_id, content_type=event.content_type)
+        case ErrorReported():
+            return _counted(
+                event.payload,
+                event.request_id,
+                event.invocation_id,
+                content_type=event.content_type,
+                error_type=event.error_type,
+                xray_cause=event.xray_cause,
+            )
+        case InitErrorReported():
+            return _counted(
+                event.payload,
+                content_type=event.content_type,
+                error_type=event.error_type,
+                xray_cause=event.xray_cause,
+            )
+        case RestoreErrorReported():
+            return _counted(event.payload, content_type=event.content_type, error_type=event.error_type)
+        case _ as never:
+            assert_never(never)
+
+
+def _counted(
+    payload: bytes,
+    request_id: str = "",
+    invocation_id: str = "",
+    *,
+    content_type: str,
+    error_type: str = "",
+    xray_cause: str = "",
+) -> RequestParts:
+    fields = _present(
+        (names.CONTENT_TYPE, content_type),
+        (names.FUNCTION_ERROR_TYPE, error_type),
+        (names.FUNCTION_XRAY_ERROR_CAUSE, xray_cause),
+        (names.INVOCATION_ID, invocation_id),
+        (names.CONTENT_LENGTH, str(len(payload))),
+    )
+    return RequestParts(fields=fields, payload=payload, request_id=request_id, invocation_id=invocation_id)
 
 
 def _present(*fields: tuple[str, str]) -> Headers:

@@ -5,13 +5,15 @@ A head is written from its fields and checked once, whole: a field that could en
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._types import Headers
 
-__all__ = ["encode_request_head", "encode_response_head", "field_value", "reason_phrase"]
+__all__ = ["USER_AGENT", "encode_request_head", "encode_response_head", "field_value", "reason_phrase"]
 
+USER_AGENT: Final = f"lambda-wire/0.1.0 python/{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
 _REASONS: Final = {
     100: "Continue",
     200: "OK",
@@ -25,10 +27,12 @@ _REASONS: Final = {
     410: "Gone",
     413: "Request Entity Too Large",
     417: "Expectation Failed",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
     502: "Bad Gateway",
+    503: "Service Unavailable",
     505: "HTTP Version Not Supported",
 }
 

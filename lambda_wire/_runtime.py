@@ -6,16 +6,15 @@ alternate; only while a streamed response is being sent may an answer come early
 
 from __future__ import annotations
 
-import sys
 from typing import Final, TypeAlias, get_args
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._answers import decode_answer
-from lambda_wire._asks import encode_ask
+from lambda_wire._asks import Request, encode_ask
 from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
 from lambda_wire._error_payload import encode_trailers
-from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
+from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import (
     Accepted,
     Ask,
@@ -27,24 +26,25 @@ from lambda_wire._events import (
     ResponseChunk,
     ResponseFailed,
     ResponseFinished,
+    ResponseStarted,
     RestoreReady,
 )
-from lambda_wire._heads import encode_request_head
-from lambda_wire._http11 import MessageEnd, MessageReader, ResponseHead, TruncatedMessage
+from lambda_wire._heads import USER_AGENT, encode_request_head
+from lambda_wire._http11 import MessageEnd, ResponseHead
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import route_of, target_of
-from lambda_wire._signals import Role, Signal
-from lambda_wire._state import TURNS, Turn
+from lambda_wire._signals import Signal
+from lambda_wire._state import Act, Turn
+from lambda_wire._turns import ClientTurns
 from lambda_wire._types import BytesLike, Headers
 
 __all__ = ["USER_AGENT", "RuntimeConnection", "RuntimeEvent"]
 
 RuntimeEvent: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong | ConnectionClosed
 
-USER_AGENT: Final = f"lambda-wire/0.1.0 python/{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
-_ASKS: Final = frozenset(get_args(Ask))
-_PARTS: Final = (ResponseChunk, ResponseFinished, ResponseFailed)
+
+_REQUESTS: Final = frozenset(get_args(Request))
 
 
 class RuntimeConnection:
@@ -68,8 +68,7 @@ class RuntimeConnection:
         self._common: Headers = ((names.HOST, host), (names.USER_AGENT, user_agent))
         self._lifecycle = StandardLifecycle(snap_start=True) if lifecycle is None else lifecycle
         self._max_payload = max_payload
-        self._reader = MessageReader(Role.CLIENT)
-        self._turn = Turn.IDLE
+        self._turns = ClientTurns("service")
         self._ask: type = NextAsked
         self._request_id = ""
         self._holds = False
@@ -77,14 +76,11 @@ class RuntimeConnection:
         self._head: ResponseHead | None = None
         self._body: list[bytes] = []
         self._body_size = 0
-        self._must_close = False
-        self._send_failed = False
-        self._fault = ""
 
     @property
     def turn(self) -> Turn:
         """Whose turn it is."""
-        return self._turn
+        return self._turns.turn
 
     @property
     def must_close(self) -> bool:
@@ -92,14 +88,12 @@ class RuntimeConnection:
 
         So it is when the service has spoken unasked: what it said would pass for the answer to the next request.
         """
-        if self._must_close or self._fault or self._turn in (Turn.CUT, Turn.CLOSED):
-            return True
-        return self._turn is Turn.IDLE and self._reader.in_message
+        return self._turns.must_close
 
     @property
     def awaiting_answer(self) -> bool:
         """Whether a request went out whole and its answer is due: it is had by reading on, whoever asked."""
-        return self._turn is Turn.AWAITING and not self._send_failed and not self._fault
+        return self._turns.awaiting_answer
 
     @property
     def awaiting_invocation(self) -> bool:
@@ -124,49 +118,52 @@ class RuntimeConnection:
             LocalProtocolError: It may not be said now. Nothing changed.
             Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
         """
+        what = type(event).__name__
+        match event:
+            case ResponseChunk():
+                self._turns.require(Act.REQUEST_PART, what)
+                return [chunk_head(len(event.data)), event.data, CHUNK_END]
+            case ResponseFinished() | ResponseFailed():
+                self._turns.require(Act.REQUEST_ENDED, what)
+                buffers: list[BytesLike] = [_encode_end(event)]
+                self._turns.move(Act.REQUEST_ENDED)
+                return buffers
+            case _ if type(event) in _REQUESTS:
+                self._turns.require(Act.REQUEST_STARTED, what)
+                return self._send_request(event)
+            case _:
+                raise LocalProtocolError(f"{what} may not be sent by a runtime")
+
+    def _send_request(self, event: Request) -> list[BytesLike]:
         ask = type(event)
-        turn = TURNS[self._turn].get(ask) if ask in _ASKS else None
-        if turn is None or self.must_close:
-            closing = ", and the connection must be closed" if self.must_close else ""
-            raise LocalProtocolError(
-                f"{ask.__name__} may not be sent while the connection is {self._turn.value}{closing}"
-            )
-        if isinstance(event, _PARTS):
-            buffers = _encode_part(event)
-        else:
-            request_id, invocation_id = getattr(event, "request_id", ""), getattr(event, "invocation_id", "")
-            refusal = self._lifecycle.judge(ask, request_id, invocation_id)
-            if refusal is not None:
-                raise LocalProtocolError(f"{ask.__name__} would be refused: {refusal.error_message}")
-            buffers = self._encode_request(event)
-            self._lifecycle.asked(ask, request_id)
-            self._ask, self._request_id, self._holds = ask, request_id, True
-            self._reader.expect(route_of(ask).method)
-        self._turn = turn
-        return buffers
+        request = encode_ask(event)
+        refusal = self._lifecycle.judge(ask, request.request_id, request.invocation_id)
+        if refusal is not None:
+            raise LocalProtocolError(f"{ask.__name__} would be refused: {refusal.error_message}")
+        route = route_of(ask)
+        head = encode_request_head(route.method, target_of(route, request.request_id), self._common + request.fields)
+        self._lifecycle.asked(ask, request.request_id)
+        self._ask, self._request_id, self._holds = ask, request.request_id, True
+        self._turns.expect(route.method)
+        self._turns.move(Act.REQUEST_STARTED)
+        if ask is not ResponseStarted:
+            self._turns.move(Act.REQUEST_ENDED)
+        return [head, request.payload] if request.payload else [head]
 
     def send_failed(self) -> None:
         """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
-        self._must_close = self._send_failed = True
+        self._turns.send_failed()
 
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it. The fate of what was being sent stays unknown."""
         self._let_go()
-        self._turn = Turn.CLOSED
-
-    def _encode_request(self, event: Ask) -> list[BytesLike]:
-        route = route_of(type(event))
-        fields, payload = encode_ask(event)
-        target = target_of(route, getattr(event, "request_id", ""))
-        head = encode_request_head(route.method, target, self._common + fields)
-        return [head, payload] if payload else [head]
+        self._turns.abandon()
 
     # -- in
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
-        if not self._fault:
-            self._reader.receive_data(data)
+        self._turns.receive_data(data)
 
     def next_event(self) -> RuntimeEvent | Signal:
         """Return what the service said next, or a signal.
@@ -174,41 +171,28 @@ class RuntimeConnection:
         Raises:
             RemoteProtocolError: It said what it may not. Every later call raises it again.
         """
-        if self._fault:
-            raise RemoteProtocolError(self._fault)
+        self._turns.check()
         try:
             return self._next_event()
-        except TruncatedMessage:  # nobody's fault: the connection was lost
-            self.abandon()
-            return ConnectionClosed()
         except Malformed as fault:
-            self._fault = f"the service sent what it may not: {fault}"
             self._let_go()
-            raise RemoteProtocolError(self._fault) from fault
+            raise self._turns.accuse(fault) from fault
 
     def _next_event(self) -> RuntimeEvent | Signal:
         while True:
-            part = self._reader.next_event()
+            part = self._turns.next_part()
             match part:
                 case Signal():
                     return part
                 case ResponseHead():
-                    self._take_head(part)
+                    self._head, self._body, self._body_size = part, [], 0
                 case bytes():
                     self._take_body(part)
                 case MessageEnd():
                     return self._take_end()
-                case _:
-                    assert isinstance(part, ConnectionClosed)  # a client's reader gives no RequestHead
-                    self.abandon()
+                case ConnectionClosed():
+                    self._let_go()
                     return part
-
-    def _take_head(self, head: ResponseHead) -> None:
-        if not self._holds and (head.status < 400 or self._turn is not Turn.IDLE):
-            raise Malformed(f"expected nothing while no request is open, got a response with status {head.status}")
-        self._head = head
-        self._body, self._body_size = [], 0
-        self._must_close = self._must_close or not head.keep_alive
 
     def _take_body(self, piece: bytes) -> None:
         self._body_size += len(piece)
@@ -218,7 +202,8 @@ class RuntimeConnection:
 
     def _take_end(self) -> RuntimeEvent:
         assert self._head is not None
-        answer = decode_answer(self._ask, self._head, b"".join(self._body))
+        body, self._body = b"".join(self._body), []
+        answer = decode_answer(self._ask, self._head, body)
         if isinstance(answer, Invocation):
             if not self._lifecycle.may_invoke(answer.request_id):
                 raise Malformed("expected no invocation while the environment holds another")
@@ -226,9 +211,6 @@ class RuntimeConnection:
         elif self._holds:
             self._lifecycle.answered(self._ask, self._request_id, type(answer))
         self._holds = False
-        self._turn = TURNS[self._turn][type(answer)]
-        self._body = []
-        self._reader.start_next()
         return answer
 
     def _let_go(self) -> None:
@@ -238,11 +220,7 @@ class RuntimeConnection:
             self._holds = False
 
 
-def _encode_part(event: ResponseChunk | ResponseFinished | ResponseFailed) -> list[BytesLike]:
-    match event:
-        case ResponseChunk():
-            return [chunk_head(len(event.data)), event.data, CHUNK_END]
-        case ResponseFinished():
-            return [encode_end()]
-        case _:
-            return [encode_end(encode_trailers(event.error_type, event.error_body))]
+def _encode_end(event: ResponseFinished | ResponseFailed) -> bytes:
+    if isinstance(event, ResponseFinished):
+        return encode_end()
+    return encode_end(encode_trailers(event.error_type, event.error_body))

@@ -15,8 +15,9 @@ from lambda_wire import _names as names
 from lambda_wire._answers import encode_answer
 from lambda_wire._asks import decode_ask, decode_start
 from lambda_wire._error_payload import decode_trailers
-from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
+from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import (
+    Accepted,
     Answer,
     Ask,
     BufferedResponse,
@@ -34,12 +35,13 @@ from lambda_wire._events import (
     Violation,
 )
 from lambda_wire._heads import field_value, reason_phrase
-from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead
+from lambda_wire._http11 import MalformedMessage, MessageEnd, RequestHead
 from lambda_wire._lifecycle import Lifecycle, StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import match, route_of
-from lambda_wire._signals import PAUSED, Role, Signal
-from lambda_wire._state import TURNS, Turn
+from lambda_wire._signals import PAUSED, Signal
+from lambda_wire._state import Act, Turn
+from lambda_wire._turns import ServerTurns, status_of
 from lambda_wire._types import BytesLike, Headers
 
 __all__ = ["ServiceConnection", "ServiceEvent"]
@@ -47,7 +49,6 @@ __all__ = ["ServiceConnection", "ServiceEvent"]
 ServiceEvent: TypeAlias = Ask | ContinueAsked | ConnectionClosed | Violation
 
 _ANSWERS: Final = frozenset(get_args(Answer))
-_NO_REQUEST: Final = RequestHead(method="GET", target="", headers=(), keep_alive=True)
 _TRUNCATED: Final = Refused(
     status=400, error_type=names.TRUNCATED_HTTP_REQUEST, error_message="HTTP request detected as truncated"
 )
@@ -77,15 +78,12 @@ class ServiceConnection:
         self._lifecycle: Lifecycle = StandardLifecycle() if lifecycle is None else lifecycle
         self._max_payload = max_payload
         self._max_stream = max_stream
-        self._reader = MessageReader(Role.SERVER, keep_boundaries=True)
-        self._turn = Turn.IDLE
-        self._fault: RemoteProtocolError | None = None
+        self._turns = ServerTurns("runtime", keep_boundaries=True)
         self._events: list[ServiceEvent] = []
-        self._begin(_NO_REQUEST)
+        self._begin()
 
-    def _begin(self, head: RequestHead) -> None:
-        """Forget the request before ``head``."""
-        self._head = head
+    def _begin(self) -> None:
+        """Forget the request before."""
         self._ask: type = PingAsked
         self._request_id = ""
         self._holds = False
@@ -94,26 +92,24 @@ class ServiceConnection:
         self._body: list[bytes] = []
         self._limit = self._max_payload
         self._size = 0
-        self._unread = limits.MAX_UNREAD
-        """How much of a refused body is still read, so that its connection can be kept."""
         self._continue_due = False
 
     @property
     def turn(self) -> Turn:
         """Whose turn it is."""
-        return self._turn
+        return self._turns.turn
 
     @property
     def must_close(self) -> bool:
         """Whether to close the connection once everything that ``send`` returned is written."""
-        return self._fault is not None or self._turn in (Turn.CUT, Turn.CLOSED)
+        return self._turns.must_close
 
     # -- in
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the runtime; ``b""`` says that no more come. Once ``must_close``, they are dropped."""
         if not self.must_close:
-            self._reader.receive_data(data)
+            self._turns.receive_data(data)
 
     def next_event(self) -> ServiceEvent | Signal:
         """Return what the runtime said next, or a signal: ``PAUSED`` while an answer is due before more is read.
@@ -124,24 +120,17 @@ class ServiceConnection:
             RemoteProtocolError: It said what it may not. Every later call raises it again; its ``reply``, if there is
                 one, may be sent once.
         """
-        if self._fault is not None:
-            raise RemoteProtocolError(str(self._fault), reply=self._fault.reply)
-        if self._turn is Turn.CUT or (self._turn is Turn.AWAITING and self._reader.in_message):
-            return PAUSED
+        self._turns.check()
         try:
-            event = self._next_event()
+            return self._next_event()
         except Malformed as fault:
             self._refusal = self._reply_to(fault)
-            self._fault = RemoteProtocolError(f"the runtime sent what it may not: {fault}", reply=self._refusal)
             self._let_go()
-            raise self._fault from fault
-        if not isinstance(event, Signal):
-            self._turn = TURNS[self._turn][type(event)]
-        return event
+            raise self._turns.accuse(fault, reply=self._refusal) from fault
 
     def _next_event(self) -> ServiceEvent | Signal:
         while not self._events:
-            part = self._reader.next_event()
+            part = self._turns.next_part()
             match part:
                 case Signal():
                     return part
@@ -151,29 +140,34 @@ class ServiceConnection:
                     self._take_body(part)
                 case MessageEnd():
                     self._events.append(self._end(part.trailers))
-                case _:
-                    assert isinstance(part, ConnectionClosed)  # a server's reader gives no ResponseHead
-                    if self._turn is Turn.AWAITING and self._ask is not NextAsked:
+                case ConnectionClosed():
+                    if self.turn is Turn.AWAITING and self._ask is not NextAsked:
                         return PAUSED  # it has only ended its half, and waits for its answer
-                    self._let_go()
+                    self.abandon()
                     return part
         return self._events.pop(0)
 
     def _take_head(self, head: RequestHead) -> None:
-        self._begin(head)
+        self._begin()
         found = match(head.method, head.target)
         if isinstance(found, Refused):
             self._refusal = found
         else:
             self._ask, self._request_id = found.route.asks[0], found.request_id
-            self._admit()
-        if head.expects_continue:  # a body that would be refused is never asked for (observed)
-            self._continue_due = self._refusal is None
-            self._events.append(ContinueAsked() if self._refusal is None else Violation(reply=self._refusal))
+            self._admit(head.headers)
+        if head.expects_continue and self._refusal is not None:
+            self._refuse(self._refusal)  # a body that would be refused is never asked for (observed)
+        elif head.expects_continue:
+            self._continue_due = True
+            self._events.append(ContinueAsked())
 
-    def _admit(self) -> None:
+    def _refuse(self, refusal: Refused) -> None:
+        """Read no more of the request."""
+        self._turns.move(Act.REQUEST_ENDED)
+        self._events.append(Violation(reply=refusal))
+
+    def _admit(self, headers: Headers) -> None:
         """Hold the request against the law, in the service's order: id, state, mode; the body comes later."""
-        headers = self._head.headers
         mode = field_value(headers, _MODE)
         if self._ask is BufferedResponse and (mode or field_value(headers, _ENCODING)):
             self._ask = ResponseStarted
@@ -206,15 +200,14 @@ class ServiceConnection:
                 error_message=f"Exceeded maximum allowed payload size ({self._limit} bytes).",
             )
             self._body = []
-            self._unread += limits.MAX_PAYLOAD  # the emulator reads a body that is too large whole
-        self._unread -= len(piece)
-        if self._unread < 0:
-            self._events.append(Violation(reply=self._refusal))
+            self._turns.allow_unread(limits.MAX_PAYLOAD)  # the emulator reads a body that is too large whole
+        if not self._turns.refuse_body(len(piece)):
+            self._refuse(self._refusal)
 
     def _end(self, trailers: Headers) -> ServiceEvent:
         if self._refusal is not None:
             return Violation(reply=self._refusal)
-        headers = self._head.headers
+        headers = self._turns.head.headers
         if self._ask is not ResponseStarted:
             payload, self._body = b"".join(self._body), []
             return decode_ask(self._ask, self._request_id, headers, payload)
@@ -222,9 +215,9 @@ class ServiceConnection:
         return ResponseFinished() if failure is None else ResponseFailed(error_type=failure[0], error_body=failure[1])
 
     def _reply_to(self, fault: Malformed) -> Refused:
-        if self._reader.in_body and isinstance(fault, MalformedMessage):
+        if self._turns.in_body and isinstance(fault, MalformedMessage):
             return self._refusal or _TRUNCATED
-        status = fault.status_hint if isinstance(fault, MalformedMessage) else 400
+        status = status_of(fault)
         return Refused(status=status, error_message=f"{status} {reason_phrase(status)}: {fault}")
 
     # -- out
@@ -246,32 +239,35 @@ class ServiceConnection:
             Malformed: It cannot be said on this wire: a field holds what is no text. Nothing changed.
         """
         kind = type(answer)
-        turn = TURNS[self._turn].get(kind) if kind in _ANSWERS else None
-        if turn is None:
-            raise LocalProtocolError(f"{kind.__name__} may not be sent while the connection is {self._turn.value}")
-        if self._refusal is not None and kind is not Refused:
-            raise LocalProtocolError(f"expected the refusal {self._refusal!r} to be sent, got {kind.__name__}")
         if isinstance(answer, Continue):
             return self._continue(answer)
+        if kind not in _ANSWERS:
+            raise LocalProtocolError(f"{kind.__name__} may not be sent by a service")
+        self._turns.require(Act.ANSWER_STARTED, kind.__name__)
+        if self._refusal is not None and kind is not Refused:
+            raise LocalProtocolError(f"expected the refusal {self._refusal!r} to be sent, got {kind.__name__}")
+        overtakes = kind is Refused or (kind is Accepted and self._ask is ResponseStarted)
+        if self.turn is not Turn.AWAITING and not overtakes:
+            raise LocalProtocolError(f"{kind.__name__} may not be sent before the request is complete")
         if kind not in route_of(self._ask).answers:
             raise LocalProtocolError(f"{kind.__name__} does not answer {self._ask.__name__}")
         if isinstance(answer, Invocation) and not self._lifecycle.may_invoke(answer.request_id):
             raise LocalProtocolError("an invocation may not be sent while the environment holds another")
-        if self._reader.in_message or not self._head.keep_alive:
-            turn = Turn.CUT
-        connection = "close" if turn is Turn.CUT else "keep-alive" if self._head.http_version == "1.0" else ""
-        buffers = encode_answer(answer, connection=connection, has_body=self._head.method != "HEAD")
+        head = self._turns.head
+        framing = self._turns.framing(200, 0)
+        connection = "close" if framing.last else "keep-alive" if head.http_version == "1.0" else ""
+        buffers = encode_answer(answer, connection=connection, has_body=head.method != "HEAD")
         if isinstance(answer, Invocation):
             self._lifecycle.invoked(answer)
         elif self._holds:
             self._lifecycle.answered(self._ask, self._request_id, kind)
-        self._turn = turn
-        self._begin(_NO_REQUEST)
-        if turn is Turn.IDLE:
-            self._reader.start_next()
+        self._begin()
+        self._turns.start_answer(framing)
+        self._turns.end_answer()
         return buffers
 
     def _continue(self, answer: Continue) -> list[BytesLike]:
+        self._turns.require(Act.INTERIM, "Continue")
         if not self._continue_due:
             raise LocalProtocolError("Continue may not be sent when it was not asked for")
         self._continue_due = False
@@ -280,7 +276,8 @@ class ServiceConnection:
     def abandon(self) -> None:
         """Give the connection up without a word, whatever is open on it."""
         self._let_go()
-        self._turn = Turn.CLOSED
+        self._events = []
+        self._turns.abandon()
 
     def _let_go(self) -> None:
         """The connection is over: what it held of the environment is over too."""

@@ -4,7 +4,7 @@ Three tables, none of which knows which end is asking:
 
 * ``LIFECYCLE``: one execution environment in standard (single-concurrency) mode.
 * ``ATTEMPTS``: one invocation in managed-instances (multi-concurrency) mode, where the environment itself has no order.
-* ``TURNS``: one HTTP/1.1 connection, on which requests and answers alternate.
+* ``TURNS``: one HTTP/1.1 connection of any role, on which requests and answers alternate.
 
 A response or an error holds the environment from its first byte until the service has answered it. A poll or a ping
 does not hold it, so how they end is no row of ``LIFECYCLE``. State values are the service's own names: they appear in
@@ -23,26 +23,18 @@ from lambda_wire._events import (
     Accepted,
     BufferedResponse,
     ConnectionClosed,
-    Continue,
-    ContinueAsked,
     ErrorReported,
     InitErrorReported,
     Invocation,
     NextAsked,
-    PingAsked,
-    Pong,
     Refused,
-    ResponseChunk,
-    ResponseFailed,
-    ResponseFinished,
     ResponseStarted,
     RestoreAsked,
     RestoreErrorReported,
     RestoreReady,
-    Violation,
 )
 
-__all__ = ["ATTEMPTS", "LIFECYCLE", "TURNS", "Attempt", "State", "Table", "Turn"]
+__all__ = ["ATTEMPTS", "LIFECYCLE", "TURNS", "Act", "Attempt", "State", "Table", "Turn"]
 
 _S = TypeVar("_S")
 Table: TypeAlias = Mapping[_S, Mapping[type, _S]]
@@ -146,53 +138,79 @@ class Turn(Enum):
 
     IDLE = "IDLE"
     SENDING = "SENDING"
-    """A streamed request is under way."""
+    """A request is under way."""
     AWAITING = "AWAITING"
     """The request is complete; its answer is due."""
+    ANSWERING = "ANSWERING"
+    """The answer is under way."""
+    OVERTAKEN = "OVERTAKEN"
+    """The answer is under way before its request is complete. No other request follows (RFC 9112, 9.6)."""
+    LAST_ANSWER = "LAST_ANSWER"
+    """The answer is under way, and no other request follows."""
     CUT = "CUT"
-    """The answer came before the request was complete: this connection cannot carry another (RFC 9112, 9.6)."""
+    """The last answer is complete."""
     CLOSED = "CLOSED"
 
 
-TURNS: Final[Table[Turn]] = {
+class Act(Enum):
+    """What happens on one connection, whoever does it."""
+
+    REQUEST_STARTED = "REQUEST_STARTED"
+    REQUEST_PART = "REQUEST_PART"
+    REQUEST_ENDED = "REQUEST_ENDED"
+    """It is complete, or no more of it is read."""
+    INTERIM = "INTERIM"
+    """``100 Continue`` (RFC 9110, 15.2)."""
+    ANSWER_STARTED = "ANSWER_STARTED"
+    LAST_ANSWER_STARTED = "LAST_ANSWER_STARTED"
+    """As before, and it says that the connection will be closed."""
+    ANSWER_PART = "ANSWER_PART"
+    ANSWER_ENDED = "ANSWER_ENDED"
+    CONNECTION_CLOSED = "CONNECTION_CLOSED"
+
+
+TURNS: Final[Mapping[Turn, Mapping[Act, Turn]]] = {
     Turn.IDLE: {
-        NextAsked: Turn.AWAITING,
-        BufferedResponse: Turn.AWAITING,
-        ResponseStarted: Turn.SENDING,
-        ErrorReported: Turn.AWAITING,
-        InitErrorReported: Turn.AWAITING,
-        RestoreAsked: Turn.AWAITING,
-        RestoreErrorReported: Turn.AWAITING,
-        PingAsked: Turn.AWAITING,
-        Violation: Turn.AWAITING,
-        ContinueAsked: Turn.IDLE,
-        Continue: Turn.IDLE,
-        Refused: Turn.CUT,
-        ConnectionClosed: Turn.CLOSED,
+        Act.REQUEST_STARTED: Turn.SENDING,
+        Act.ANSWER_STARTED: Turn.LAST_ANSWER,  # to a request that could not be read
+        Act.LAST_ANSWER_STARTED: Turn.LAST_ANSWER,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
     },
     Turn.SENDING: {
-        ResponseChunk: Turn.SENDING,
-        ResponseFinished: Turn.AWAITING,
-        ResponseFailed: Turn.AWAITING,
-        Violation: Turn.AWAITING,
-        ContinueAsked: Turn.SENDING,
-        Continue: Turn.SENDING,
-        Accepted: Turn.CUT,
-        Refused: Turn.CUT,
-        ConnectionClosed: Turn.CLOSED,
+        Act.REQUEST_PART: Turn.SENDING,
+        Act.REQUEST_ENDED: Turn.AWAITING,
+        Act.INTERIM: Turn.SENDING,
+        Act.ANSWER_STARTED: Turn.OVERTAKEN,
+        Act.LAST_ANSWER_STARTED: Turn.OVERTAKEN,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
     },
     Turn.AWAITING: {
-        Invocation: Turn.IDLE,
-        Accepted: Turn.IDLE,
-        Refused: Turn.IDLE,
-        RestoreReady: Turn.IDLE,
-        Pong: Turn.IDLE,
-        ConnectionClosed: Turn.CLOSED,
+        Act.INTERIM: Turn.AWAITING,
+        Act.ANSWER_STARTED: Turn.ANSWERING,
+        Act.LAST_ANSWER_STARTED: Turn.LAST_ANSWER,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
+    },
+    Turn.ANSWERING: {
+        Act.ANSWER_PART: Turn.ANSWERING,
+        Act.ANSWER_ENDED: Turn.IDLE,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
+    },
+    Turn.OVERTAKEN: {
+        Act.REQUEST_PART: Turn.OVERTAKEN,
+        Act.REQUEST_ENDED: Turn.LAST_ANSWER,
+        Act.ANSWER_PART: Turn.OVERTAKEN,
+        Act.ANSWER_ENDED: Turn.CUT,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
+    },
+    Turn.LAST_ANSWER: {
+        Act.ANSWER_PART: Turn.LAST_ANSWER,
+        Act.ANSWER_ENDED: Turn.CUT,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
     },
     Turn.CUT: {
-        ConnectionClosed: Turn.CLOSED,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
     },
     Turn.CLOSED: {
-        ConnectionClosed: Turn.CLOSED,
+        Act.CONNECTION_CLOSED: Turn.CLOSED,
     },
 }

@@ -233,7 +233,7 @@ class TestHears:
         """The answer counts, and the connection can carry nothing more."""
         wire = ACCEPTED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         events, _, runtime = hear(wire, BufferedResponse(request_id="id", payload=b""), eof=False)
-        assert (events, runtime.turn, runtime.must_close) == ([Accepted()], Turn.IDLE, True)
+        assert (events, runtime.turn, runtime.must_close) == ([Accepted()], Turn.CUT, True)
         with pytest.raises(LocalProtocolError, match="must be closed"):
             runtime.send(NextAsked())
 
