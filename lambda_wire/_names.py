@@ -65,9 +65,11 @@ ERROR_MESSAGE: Final = "errorMessage"
 ERROR_TYPE: Final = "errorType"
 STACK_TRACE: Final = "stackTrace"
 
-# -- headers of Invoke
+# -- headers of Invoke and InvokeWithResponseStream
 X_AMZ_FUNCTION_ERROR: Final = "X-Amz-Function-Error"
 X_AMZ_INVOCATION_TYPE: Final = "X-Amz-Invocation-Type"
+X_AMZ_LOG_TYPE: Final = "X-Amz-Log-Type"
+X_AMZ_LOG_RESULT: Final = "X-Amz-Log-Result"
 X_AMZ_CLIENT_CONTEXT: Final = "X-Amz-Client-Context"
 X_AMZ_TENANT_ID: Final = "X-Amz-Tenant-Id"
 X_AMZ_EXECUTED_VERSION: Final = "X-Amz-Executed-Version"
@@ -75,9 +77,31 @@ X_AMZN_REQUEST_ID: Final = "X-Amzn-RequestId"
 X_AMZN_TRACE_ID: Final = "X-Amzn-Trace-Id"
 X_AMZN_ERROR_TYPE: Final = "X-Amzn-ErrorType"
 X_AMZN_REMAPPED_PREFIX: Final = "X-Amzn-Remapped-"
+X_AMZN_REMAPPED_CONTENT_TYPE: Final = "X-Amzn-Remapped-Content-Type"
+X_AMZN_REMAPPED_CONTENT_LENGTH: Final = "X-Amzn-Remapped-Content-Length"
+
+# -- messages of InvokeWithResponseStream: headers, values, and members of InvokeComplete
+MESSAGE_TYPE: Final = ":message-type"
+EVENT_TYPE: Final = ":event-type"
+EXCEPTION_TYPE: Final = ":exception-type"
+EVENT_CONTENT_TYPE: Final = ":content-type"
+EVENT_ERROR_CODE: Final = ":error-code"
+EVENT_ERROR_MESSAGE: Final = ":error-message"
+PAYLOAD_CHUNK: Final = "PayloadChunk"
+INVOKE_COMPLETE: Final = "InvokeComplete"
+ERROR_CODE: Final = "ErrorCode"
+ERROR_DETAILS: Final = "ErrorDetails"
+LOG_RESULT: Final = "LogResult"
+
+# -- errors of the Lambda API
+INVALID_PARAMETER_VALUE: Final = "InvalidParameterValueException"
+INVALID_REQUEST_CONTENT: Final = "InvalidRequestContentException"
+METHOD_NOT_ALLOWED: Final = "MethodNotAllowedException"
+REQUEST_TOO_LARGE: Final = "RequestTooLargeException"
 
 # -- media types
 JSON: Final = "application/json"
+EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 OCTET_STREAM: Final = "application/octet-stream"
 HTTP_INTEGRATION_RESPONSE: Final = "application/vnd.awslambda.http-integration-response"
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"

@@ -1,0 +1,200 @@
+"""The caller's end of Invoke and InvokeWithResponseStream, on one connection.
+
+``send`` calls a function; ``next_event`` says what the service answers, as it arrives. Once a response is complete, read
+on until ``awaiting_answer`` is false: then the connection can carry another call. Signing is not done here: whoever
+calls puts what his signer made among the other fields of ``InvokeAsked``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from lambda_wire import _limits as limits
+from lambda_wire import _names as names
+from lambda_wire._errors import LocalProtocolError
+from lambda_wire._event_stream import EventStreamDecoder, EventStreamMessage
+from lambda_wire._events import ConnectionClosed
+from lambda_wire._heads import USER_AGENT, encode_request_head
+from lambda_wire._http11 import MessageEnd, ResponseHead
+from lambda_wire._invoke_answers import decode_accepted, decode_answered, decode_message, decode_refusal
+from lambda_wire._invoke_asks import encode_invoke, invoke_target
+from lambda_wire._invoke_events import (
+    InvokeAccepted,
+    InvokeAnswered,
+    InvokeAsked,
+    InvokeComplete,
+    InvokeFailed,
+    InvokeRefused,
+    PayloadChunk,
+)
+from lambda_wire._malformed import Malformed
+from lambda_wire._signals import Role, Signal
+from lambda_wire._state import Act, Turn
+from lambda_wire._turns import ClientTurns
+from lambda_wire._types import BytesLike, Headers
+
+__all__ = ["InvokeConnection", "InvokeEvent"]
+
+InvokeEvent: TypeAlias = (
+    InvokeAnswered | InvokeAccepted | PayloadChunk | InvokeComplete | InvokeFailed | InvokeRefused | ConnectionClosed
+)
+
+
+class InvokeConnection:
+    """The caller's end of one TCP connection to the service.
+
+    Args:
+        host: What the ``Host`` field says, such as ``127.0.0.1:9000``.
+        user_agent: What the ``User-Agent`` field says.
+        max_payload: Largest whole answer in bytes. A streamed one has no limit, nor has a part of it.
+    """
+
+    def __init__(self, *, host: str, user_agent: str = USER_AGENT, max_payload: int = limits.MAX_EVENT) -> None:
+        self._common: Headers = ((names.HOST, host), (names.USER_AGENT, user_agent))
+        self._max_payload = max_payload
+        self._turns = ClientTurns("service")
+        self._streaming = False
+        self._head: ResponseHead | None = None
+        self._messages: EventStreamDecoder | None = None
+        """Of the answer that is streamed; ``None`` when the answer is whole."""
+        self._complete = False
+        self._body: list[bytes] = []
+        self._size = 0
+
+    @property
+    def turn(self) -> Turn:
+        """Whose turn it is."""
+        return self._turns.turn
+
+    @property
+    def must_close(self) -> bool:
+        """Whether this connection can carry no further call."""
+        return self._turns.must_close
+
+    @property
+    def awaiting_answer(self) -> bool:
+        """Whether a call went out whole and its answer, or the rest of it, is due."""
+        return self._turns.awaiting_answer
+
+    # -- out
+
+    def request(self, event: InvokeAsked) -> tuple[str, str, Headers]:
+        """Return method, target and fields of the request that says ``event``: what a signer signs.
+
+        Raises:
+            Malformed: It cannot be said on this wire.
+        """
+        return "POST", invoke_target(event), (*self._common, *encode_invoke(event))
+
+    def send(self, event: InvokeAsked) -> bytes:
+        """Return the bytes that call a function.
+
+        Raises:
+            LocalProtocolError: It may not be called now. Nothing changed.
+            Malformed: It cannot be said on this wire. Nothing changed.
+        """
+        return b"".join(self.send_buffers(event))
+
+    def send_buffers(self, event: InvokeAsked) -> list[BytesLike]:
+        """Return what ``send`` returns, as buffers to be written in order: the payload is not copied.
+
+        Raises:
+            LocalProtocolError: It may not be called now. Nothing changed.
+            Malformed: It cannot be said on this wire. Nothing changed.
+        """
+        if type(event) is not InvokeAsked:
+            raise LocalProtocolError(f"{type(event).__name__} may not be sent by a caller")
+        self._turns.require(Act.REQUEST_STARTED, "InvokeAsked")
+        method, target, fields = self.request(event)
+        head = encode_request_head(method, target, fields)
+        self._streaming = event.streaming
+        self._turns.expect(method)
+        self._turns.move(Act.REQUEST_STARTED)
+        self._turns.move(Act.REQUEST_ENDED)
+        return [head, event.payload] if event.payload else [head]
+
+    def send_failed(self) -> None:
+        """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
+        self._turns.send_failed()
+
+    def abandon(self) -> None:
+        """Give the connection up, whatever is open on it. Whether the function runs stays unknown."""
+        self._turns.abandon()
+
+    # -- in
+
+    def receive_data(self, data: BytesLike) -> None:
+        """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
+        self._turns.receive_data(data)
+
+    def next_event(self) -> InvokeEvent | Signal:
+        """Return what the service said next, or a signal.
+
+        Raises:
+            RemoteProtocolError: It said what it may not. Every later call raises it again.
+        """
+        self._turns.check()
+        try:
+            return self._next_event()
+        except Malformed as fault:
+            raise self._turns.accuse(fault) from fault
+
+    def _next_event(self) -> InvokeEvent | Signal:
+        while True:
+            event: InvokeEvent | None = self._next_message()
+            if event is not None:
+                return event
+            part = self._turns.next_part()
+            match part:
+                case Signal() | ConnectionClosed():
+                    return part
+                case ResponseHead():
+                    event = self._take_head(part)
+                case bytes():
+                    self._take_body(part)
+                case MessageEnd():
+                    event = self._take_end()
+            if event is not None:
+                return event
+
+    def _take_head(self, head: ResponseHead) -> InvokeAccepted | None:
+        self._head, self._body, self._size, self._complete = head, [], 0, False
+        if not (self._streaming and 200 <= head.status <= 299):
+            self._messages = None
+            return None
+        self._messages = EventStreamDecoder(Role.CLIENT)
+        return decode_accepted(head)
+
+    def _take_body(self, piece: bytes) -> None:
+        if self._messages is not None:
+            self._messages.feed(piece)
+            return
+        self._size += len(piece)
+        if self._size > self._max_payload:
+            raise Malformed(f"expected an answer of at most {self._max_payload} bytes, got more")
+        self._body.append(piece)
+
+    def _next_message(self) -> PayloadChunk | InvokeComplete | InvokeFailed | None:
+        while self._messages is not None and isinstance(message := self._messages.next_message(), EventStreamMessage):
+            event = decode_message(message)
+            if event is None:
+                continue
+            if self._complete:
+                raise Malformed(f"expected nothing after the end of the response, got {type(event).__name__}")
+            self._complete = not isinstance(event, PayloadChunk)
+            return event
+        return None
+
+    def _take_end(self) -> InvokeAnswered | InvokeRefused | None:
+        assert self._head is not None
+        if self._messages is None:
+            body, self._body = b"".join(self._body), []
+            if 200 <= self._head.status <= 299:
+                return decode_answered(self._head, body)
+            return decode_refusal(self._head, body)
+        self._messages.feed(b"")
+        self._messages.next_message()
+        if not self._complete:
+            raise Malformed("expected InvokeComplete before the end of the response")
+        self._messages = None
+        return None

@@ -1,0 +1,243 @@
+"""What the service answers its callers, as heads, documents and event stream messages, both ways.
+
+Sources: AWS's service model (botocore, lambda/2015-03-31/service-2.json) for names; the order of fields and of message
+headers as recorded 2026-09 (github.com/radkawar/stackd, testdata/aws/lambda/streaming.json), that of
+``X-Amz-Function-Error`` among them from general knowledge of AWS.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from lambda_wire import _names as names
+from lambda_wire._event_stream import EventStreamHeader, EventStreamMessage
+from lambda_wire._heads import field_value
+from lambda_wire._http11 import ResponseHead
+from lambda_wire._invoke_events import (
+    SAID_ELSEWHERE,
+    InvokeAccepted,
+    InvokeAnswered,
+    InvokeComplete,
+    InvokeFailed,
+    InvokeRefused,
+    PayloadChunk,
+)
+from lambda_wire._json import Json, json_text, parse_json
+from lambda_wire._malformed import Malformed, quote
+from lambda_wire._types import Headers
+
+__all__ = [
+    "decode_accepted",
+    "decode_answered",
+    "decode_message",
+    "decode_refusal",
+    "encode_accepted",
+    "encode_answered",
+    "encode_message",
+    "encode_refusal",
+]
+
+_CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
+_ERROR_TYPE: Final = names.X_AMZN_ERROR_TYPE.lower()
+_EXECUTED_VERSION: Final = names.X_AMZ_EXECUTED_VERSION.lower()
+_FUNCTION_ERROR: Final = names.X_AMZ_FUNCTION_ERROR.lower()
+_LOG_RESULT: Final = names.X_AMZ_LOG_RESULT.lower()
+_REMAPPED_TYPE: Final = names.X_AMZN_REMAPPED_CONTENT_TYPE.lower()
+_REQUEST_ID: Final = names.X_AMZN_REQUEST_ID.lower()
+_TRACE_ID: Final = names.X_AMZN_TRACE_ID.lower()
+
+
+def _present(*fields: tuple[str, str]) -> Headers:
+    return tuple(field for field in fields if field[1])
+
+
+def _others(headers: Headers) -> Headers:
+    return tuple(pair for pair in headers if pair[0] not in SAID_ELSEWHERE and pair[0] != _REQUEST_ID)
+
+
+# -- heads
+
+
+def encode_answered(event: InvokeAnswered) -> Headers:
+    """Return the fields of the head of Invoke's answer, content type first."""
+    return _present(
+        (names.CONTENT_TYPE, event.content_type),
+        (names.X_AMZN_REQUEST_ID, event.request_id),
+        (names.X_AMZ_FUNCTION_ERROR, event.function_error),
+        *event.headers,
+        (names.X_AMZ_EXECUTED_VERSION, event.executed_version),
+        (names.X_AMZ_LOG_RESULT, event.log_result),
+        (names.X_AMZN_TRACE_ID, event.trace_id),
+    )
+
+
+def decode_answered(head: ResponseHead, payload: bytes) -> InvokeAnswered:
+    """Return what a whole 2xx answer says."""
+    return InvokeAnswered(
+        payload=payload,
+        status=head.status,
+        content_type=field_value(head.headers, _CONTENT_TYPE),
+        function_error=field_value(head.headers, _FUNCTION_ERROR),
+        log_result=field_value(head.headers, _LOG_RESULT),
+        executed_version=field_value(head.headers, _EXECUTED_VERSION),
+        request_id=field_value(head.headers, _REQUEST_ID),
+        trace_id=field_value(head.headers, _TRACE_ID),
+        headers=_others(head.headers),
+    )
+
+
+def encode_accepted(event: InvokeAccepted) -> Headers:
+    """Return the fields of the head of a streamed answer, content type first."""
+    return _present(
+        (names.CONTENT_TYPE, names.EVENT_STREAM),
+        (names.X_AMZN_REQUEST_ID, event.request_id),
+        (names.X_AMZ_EXECUTED_VERSION, event.executed_version),
+        (names.X_AMZN_TRACE_ID, event.trace_id),
+        (names.X_AMZN_REMAPPED_CONTENT_TYPE, event.content_type),
+        *event.headers,
+    )
+
+
+def decode_accepted(head: ResponseHead) -> InvokeAccepted:
+    """Return what the head of a streamed 2xx answer says. SDKs do not look at its content type, nor do we."""
+    return InvokeAccepted(
+        content_type=field_value(head.headers, _REMAPPED_TYPE),
+        executed_version=field_value(head.headers, _EXECUTED_VERSION),
+        request_id=field_value(head.headers, _REQUEST_ID),
+        trace_id=field_value(head.headers, _TRACE_ID),
+        headers=_others(head.headers),
+    )
+
+
+# -- refusals
+
+
+def encode_refusal(event: InvokeRefused) -> tuple[Headers, bytes]:
+    """Return the fields and the document of a refusal. Without a type it is a function URL's (recorded)."""
+    members = {"Message": event.message}
+    if event.error_type:
+        members = {"Type": "User" if event.status < 500 else "Service", "message": event.message}
+    fields = _present(
+        (names.CONTENT_TYPE, names.JSON),
+        (names.X_AMZN_REQUEST_ID, event.request_id),
+        (names.X_AMZN_ERROR_TYPE, event.error_type),
+        *event.headers,
+    )
+    return fields, json_text(members).encode("ascii")
+
+
+def decode_refusal(head: ResponseHead, body: bytes) -> InvokeRefused:
+    """Return what an answer outside 2xx says.
+
+    The type stands in the header or in the document, before a colon (AWS's rest-json protocol, "Operation error
+    serialization"); what is no document, such as a proxy's page, is the message as it stands.
+    """
+    document = _members(body)
+    error_type = field_value(head.headers, _ERROR_TYPE) or _text(document, "code") or _text(document, "__type")
+    message = _text(document, "message") or _text(document, "Message")
+    return InvokeRefused(
+        status=head.status,
+        error_type=_shape_name(error_type),
+        message=message if document else body.decode("utf-8", "replace"),
+        request_id=field_value(head.headers, _REQUEST_ID),
+        headers=_others(head.headers),
+    )
+
+
+def _shape_name(error_type: str) -> str:
+    """Return ``Name`` of ``namespace#Name:http://...``."""
+    return error_type.partition(":")[0].rpartition("#")[2].strip()
+
+
+# -- messages
+
+
+def encode_message(event: PayloadChunk | InvokeComplete | InvokeFailed) -> EventStreamMessage:
+    """Return the message that says ``event``; its headers in AWS's order.
+
+    Raises:
+        Malformed: It does not fit a message: a payload above 24 MiB, or text of 32 KiB in a header.
+    """
+    match event:
+        case PayloadChunk():
+            return _event_message(names.PAYLOAD_CHUNK, names.OCTET_STREAM, event.payload)
+        case InvokeComplete():
+            return _event_message(names.INVOKE_COMPLETE, names.JSON, _completion(event))
+        case InvokeFailed():
+            return EventStreamMessage(
+                headers=_headers(
+                    (names.EVENT_ERROR_CODE, event.error_code),
+                    (names.EVENT_ERROR_MESSAGE, event.message),
+                    (names.MESSAGE_TYPE, "error"),
+                )
+            )
+        case _ as never:
+            assert_never(never)
+
+
+def _event_message(event_type: str, content_type: str, payload: bytes) -> EventStreamMessage:
+    headers = _headers(
+        (names.EVENT_TYPE, event_type), (names.EVENT_CONTENT_TYPE, content_type), (names.MESSAGE_TYPE, "event")
+    )
+    return EventStreamMessage(headers=headers, payload=payload)
+
+
+def _headers(*pairs: tuple[str, str]) -> tuple[EventStreamHeader, ...]:
+    return tuple(EventStreamHeader(name=name, value=value) for name, value in pairs if value)
+
+
+def _completion(event: InvokeComplete) -> bytes:
+    """Return the document of ``InvokeComplete``: ``{}`` when there is nothing to say (recorded)."""
+    members = _present(
+        (names.ERROR_CODE, event.error_code),
+        (names.ERROR_DETAILS, event.error_details),
+        (names.LOG_RESULT, event.log_result),
+    )
+    return json_text(dict(members)).encode("ascii")
+
+
+def decode_message(message: EventStreamMessage) -> PayloadChunk | InvokeComplete | InvokeFailed | None:
+    """Return what a message says; ``None`` for an event that this version has no name for, which SDKs skip too.
+
+    A message without ``:message-type`` is an event, and a completion that cannot be read says nothing (botocore).
+    """
+    match message.text(names.MESSAGE_TYPE):
+        case "exception":
+            text = _text(_members(message.payload), "message") or message.payload.decode("utf-8", "replace")
+            return InvokeFailed(error_code=message.text(names.EXCEPTION_TYPE), message=text)
+        case "error":
+            return InvokeFailed(
+                error_code=message.text(names.EVENT_ERROR_CODE), message=message.text(names.EVENT_ERROR_MESSAGE)
+            )
+        case "event" | "":
+            return _decode_event(message)
+        case other:
+            raise Malformed(f"expected :message-type event, exception or error, got {quote(other)}")
+
+
+def _decode_event(message: EventStreamMessage) -> PayloadChunk | InvokeComplete | None:
+    match message.text(names.EVENT_TYPE):
+        case names.PAYLOAD_CHUNK:
+            return PayloadChunk(payload=message.payload)
+        case names.INVOKE_COMPLETE:
+            members = _members(message.payload)
+            return InvokeComplete(
+                error_code=_text(members, names.ERROR_CODE),
+                error_details=_text(members, names.ERROR_DETAILS),
+                log_result=_text(members, names.LOG_RESULT),
+            )
+        case _:
+            return None
+
+
+def _members(document: bytes) -> dict[str, Json]:
+    try:
+        value = parse_json(document)
+    except Malformed:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(members: dict[str, Json], name: str) -> str:
+    value = members.get(name)
+    return value if isinstance(value, str) else ""
