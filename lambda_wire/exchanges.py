@@ -14,9 +14,11 @@ invocation is posted once: when its connection ends before the service has answe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 from lambda_wire import _names as names
-from lambda_wire._errors import ConnectionLost, RequestRefused, StreamInterrupted
+from lambda_wire._errors import ConnectionLost, LocalProtocolError, RequestRefused, StreamInterrupted
 from lambda_wire._events import (
     Accepted,
     Ask,
@@ -31,9 +33,11 @@ from lambda_wire._events import (
     ResponseFinished,
     ResponseStarted,
 )
+from lambda_wire._fields import as_bytes, require_field_value
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
 from lambda_wire._signals import Signal
+from lambda_wire._state import Turn
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
@@ -41,6 +45,7 @@ __all__ = [
     "Dial",
     "Exchange",
     "Hangup",
+    "OpenResponse",
     "Outgoing",
     "Read",
     "RuntimeSession",
@@ -63,20 +68,32 @@ class RuntimeSession:
     Args:
         host: What the ``Host`` field says: the value of ``AWS_LAMBDA_RUNTIME_API``.
         user_agent: What the ``User-Agent`` field says.
+
+    Attributes:
+        closed: Whether every conversation raises ``ConnectionLost`` and none dials. Whoever sets it also ends the
+            connection, so that a driver that waits answers as if the peer had ended.
+
+    Raises:
+        Malformed: ``host`` or ``user_agent`` is no header value.
     """
 
     def __init__(self, *, host: str, user_agent: str = USER_AGENT) -> None:
-        self._host = host
-        self._user_agent = user_agent
-        self._lifecycle = StandardLifecycle(snap_start=True)
+        require_field_value(host, "host")
+        require_field_value(user_agent, "user_agent")
+        lifecycle = StandardLifecycle(snap_start=True)
+        self._new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
         self.connection: RuntimeConnection = self._new_connection()
         self.connected: bool = False
+        self.response: OpenResponse | None = None
+        self.closed: bool = False
 
-    def _new_connection(self) -> RuntimeConnection:
-        return RuntimeConnection(host=self._host, lifecycle=self._lifecycle, user_agent=self._user_agent)
+    def require_open(self) -> None:
+        """Raise ``ConnectionLost`` when ``closed`` was set."""
+        if self.closed:
+            raise ConnectionLost("this runtime was closed")
 
-    def connect(self) -> Exchange[RuntimeConnection]:
-        """Return a connection that can carry a request: the one that is there, or a new one.
+    def connect(self) -> Exchange[None]:
+        """See to it that ``connection`` can carry a request: the one that is there, or a new one.
 
         What a cancelled conversation left open is settled first: an answer that is still due is read, a request that
         did not go out whole is given up with its connection.
@@ -85,24 +102,29 @@ class RuntimeSession:
             ConnectionLost: The service cannot be reached. Nothing was sent.
             RemoteProtocolError: The service said what it may not.
         """
+        self.require_open()
         if self.connection.awaiting_invocation:
-            return self.connection  # whatever else is asked on it is refused: the invocation must not be lost
+            return  # whatever else is asked on it is refused: the invocation must not be lost
         if self.connection.awaiting_answer:
-            yield from _answer(self.connection)
+            yield from _answer(self)
         if self.connected and not self.connection.must_close:
-            try:
-                heard = yield Write(outgoing=Outgoing(), look_first=True)
-            except ConnectionLost:
-                heard = b"ended"
-            if not heard:
-                return self.connection
+            with suppress(ConnectionLost):
+                if not (yield Write(outgoing=Outgoing(), look_first=True)):
+                    return
         self.connection.abandon()
-        yield Hangup()
         self.connected = False
-        yield Dial()
+        for want in (Hangup(), Dial()):
+            yield want
+            self.require_open()
         self.connection = self._new_connection()
         self.connected = True
-        return self.connection
+
+
+class OpenResponse:
+    """A streamed response that ``start_response`` began: whoever adds to it or ends it shows this."""
+
+    def __init__(self, session: RuntimeSession) -> None:
+        self.session: RuntimeSession = session
 
 
 # -- conversations
@@ -117,17 +139,17 @@ def next_invocation(session: RuntimeSession) -> Exchange[Invocation]:
         RemoteProtocolError: The service said what it may not.
     """
     while True:
-        kept = connection = session.connection
-        if not connection.awaiting_invocation:
-            connection = yield from session.connect()
-            answer = yield from _ask(connection, NextAsked())
+        kept = session.connection
+        if kept.awaiting_invocation:
+            answer = yield from _answer(session)
         else:
-            answer = yield from _answer(connection)
+            yield from session.connect()
+            answer = yield from _ask(session, NextAsked())
         if isinstance(answer, Invocation):
             return answer
         if isinstance(answer, Refused):
             raise RequestRefused(answer)
-        if connection is not kept:
+        if session.connection is not kept:
             raise ConnectionLost("the service closed a new connection instead of answering the poll")
 
 
@@ -140,22 +162,19 @@ def respond(
         ConnectionLost: The service cannot be reached, or closed the connection without an answer.
         RemoteProtocolError: The service said what it may not.
         LocalProtocolError: ``invocation`` is not the one to be answered now.
+        Malformed: ``payload`` is not bytes-like, or ``content_type`` no header value. Nothing changed.
     """
-    return (
-        yield from _post(
-            session,
-            BufferedResponse(
-                request_id=invocation.request_id,
-                payload=bytes(payload),
-                content_type=content_type,
-                invocation_id=invocation.invocation_id,
-            ),
-        )
+    whole = BufferedResponse(
+        request_id=invocation.request_id,
+        payload=as_bytes(payload, "payload"),
+        content_type=content_type,
+        invocation_id=invocation.invocation_id,
     )
+    return (yield from _post(session, whole))
 
 
 def report_error(
-    session: RuntimeSession, invocation: Invocation, *, error_type: str, payload: bytes, xray_cause: str = ""
+    session: RuntimeSession, invocation: Invocation, *, error_type: str, payload: BytesLike, xray_cause: str = ""
 ) -> Exchange[Accepted | Refused]:
     """Report that ``invocation`` failed before its response began.
 
@@ -163,23 +182,20 @@ def report_error(
         ConnectionLost: The service cannot be reached, or closed the connection without an answer.
         RemoteProtocolError: The service said what it may not.
         LocalProtocolError: ``invocation`` is not the one to be answered now.
+        Malformed: ``payload`` is not bytes-like, or another argument no header value. Nothing changed.
     """
-    return (
-        yield from _post(
-            session,
-            ErrorReported(
-                request_id=invocation.request_id,
-                error_type=error_type,
-                payload=payload,
-                xray_cause=xray_cause,
-                invocation_id=invocation.invocation_id,
-            ),
-        )
+    report = ErrorReported(
+        request_id=invocation.request_id,
+        error_type=error_type,
+        payload=as_bytes(payload, "payload"),
+        xray_cause=xray_cause,
+        invocation_id=invocation.invocation_id,
     )
+    return (yield from _post(session, report))
 
 
 def report_init_error(
-    session: RuntimeSession, *, error_type: str, payload: bytes, xray_cause: str = ""
+    session: RuntimeSession, *, error_type: str, payload: BytesLike, xray_cause: str = ""
 ) -> Exchange[Accepted | Refused]:
     """Report that the runtime could not start.
 
@@ -187,8 +203,10 @@ def report_init_error(
         ConnectionLost: The service cannot be reached, or closed the connection without an answer.
         RemoteProtocolError: The service said what it may not.
         LocalProtocolError: The runtime has polled already.
+        Malformed: ``payload`` is not bytes-like, or another argument no header value. Nothing changed.
     """
-    return (yield from _post(session, InitErrorReported(error_type=error_type, payload=payload, xray_cause=xray_cause)))
+    report = InitErrorReported(error_type=error_type, payload=as_bytes(payload, "payload"), xray_cause=xray_cause)
+    return (yield from _post(session, report))
 
 
 def start_response(
@@ -197,7 +215,7 @@ def start_response(
     chunks: Sequence[BytesLike] = (),
     *,
     content_type: str = names.OCTET_STREAM,
-) -> Exchange[None]:
+) -> Exchange[OpenResponse]:
     """Begin to answer ``invocation`` with a stream; its first chunks leave together with the head.
 
     Raises:
@@ -205,112 +223,127 @@ def start_response(
         ConnectionLost: The service cannot be reached. Nothing was sent.
         RemoteProtocolError: The service said what it may not.
         LocalProtocolError: ``invocation`` is not the one to be answered now.
+        Malformed: A chunk is not bytes-like, or ``content_type`` no header value. Nothing changed.
     """
-    connection = yield from session.connect()
-    head = connection.send_buffers(
-        ResponseStarted(
-            request_id=invocation.request_id, content_type=content_type, invocation_id=invocation.invocation_id
-        )
-    )
-    yield from _say_part(connection, [*head, *_chunk_buffers(connection, chunks)])
+    request_id, invocation_id = invocation.request_id, invocation.invocation_id
+    started = ResponseStarted(request_id=request_id, content_type=content_type, invocation_id=invocation_id)
+    parts = _parts(chunks)
+    yield from session.connect()
+    head = session.connection.send_buffers(started)
+    session.response = response = OpenResponse(session)
+    yield from _say_parts(session, parts, head)
+    return response
 
 
-def write_chunks(session: RuntimeSession, chunks: Sequence[BytesLike]) -> Exchange[None]:
+def write_chunks(response: OpenResponse, chunks: Sequence[BytesLike]) -> Exchange[None]:
     """Send data of a streamed response at once, each piece as a chunk of its own. Empty pieces are left out.
 
     Raises:
         StreamInterrupted: The service has answered already, or went away: stop producing.
         RemoteProtocolError: The service said what it may not.
-        LocalProtocolError: No stream is open.
+        LocalProtocolError: The stream has ended.
+        Malformed: A chunk is not bytes-like. Nothing was sent.
     """
-    buffers = _chunk_buffers(session.connection, chunks)
-    if buffers:
-        yield from _say_part(session.connection, buffers)
+    session = _carrier(response)
+    if parts := _parts(chunks):
+        yield from _say_parts(session, parts)
 
 
-def finish_response(session: RuntimeSession) -> Exchange[Accepted | Refused]:
+def finish_response(response: OpenResponse) -> Exchange[Accepted | Refused]:
     """Complete a streamed response.
 
     Raises:
         ConnectionLost: The service closed the connection without an answer.
         RemoteProtocolError: The service said what it may not.
-        LocalProtocolError: No stream is open.
+        LocalProtocolError: The stream has ended.
     """
-    return (yield from _end(session.connection, ResponseFinished()))
+    return (yield from _report(_carrier(response), ResponseFinished()))
 
 
-def fail_response(session: RuntimeSession, *, error_type: str, error_body: bytes) -> Exchange[Accepted | Refused]:
+def fail_response(response: OpenResponse, *, error_type: str, error_body: BytesLike) -> Exchange[Accepted | Refused]:
     """End a streamed response early, with the two error trailers.
 
     Raises:
         ConnectionLost: The service closed the connection without an answer.
         RemoteProtocolError: The service said what it may not.
-        LocalProtocolError: No stream is open.
-        Malformed: The document does not fit the trailers.
+        LocalProtocolError: The stream has ended.
+        Malformed: The document is not bytes-like or does not fit the trailers. The stream can go on.
     """
-    return (yield from _end(session.connection, ResponseFailed(error_type=error_type, error_body=error_body)))
+    end = ResponseFailed(error_type=error_type, error_body=as_bytes(error_body, "error_body"))
+    return (yield from _report(_carrier(response), end))
 
 
 # -- parts of conversations
 
 
 def _post(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
-    connection = yield from session.connect()
-    return _verdict((yield from _ask(connection, report)))
+    yield from session.connect()
+    return (yield from _report(session, report))
 
 
-def _end(connection: RuntimeConnection, end: ResponseFinished | ResponseFailed) -> Exchange[Accepted | Refused]:
-    return _verdict((yield from _ask(connection, end)))
-
-
-def _verdict(answer: RuntimeEvent) -> Accepted | Refused:
+def _report(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
+    answer = yield from _ask(session, report)
     if isinstance(answer, (Accepted, Refused)):
         return answer
     raise ConnectionLost("the service closed the connection without an answer: whether it took the report is unknown")
 
 
-def _chunk_buffers(connection: RuntimeConnection, chunks: Sequence[BytesLike]) -> list[BytesLike]:
-    return [buffer for data in chunks if data for buffer in connection.send_buffers(ResponseChunk(data=bytes(data)))]
+def _carrier(response: OpenResponse) -> RuntimeSession:
+    """Return the session whose connection carries this response now."""
+    session = response.session
+    session.require_open()
+    carries = session.response is response and session.connection.turn is Turn.SENDING
+    if not carries or session.connection.must_close:
+        raise LocalProtocolError("nothing can be added to this response: the stream has ended")
+    return session
 
 
-def _ask(connection: RuntimeConnection, event: Ask) -> Exchange[RuntimeEvent]:
+def _parts(chunks: Sequence[BytesLike]) -> list[ResponseChunk]:
+    return [ResponseChunk(data=data) for chunk in chunks if (data := as_bytes(chunk, "a chunk"))]
+
+
+def _ask(session: RuntimeSession, event: Ask) -> Exchange[RuntimeEvent]:
     """Send a request, or the end of one, and return its answer."""
-    answer = yield from _say(connection, connection.send_buffers(event), look_first=False)
-    return (yield from _answer(connection)) if answer is None else answer
+    answer = yield from _say(session, session.connection.send_buffers(event), look_first=False)
+    return (yield from _answer(session)) if answer is None else answer
 
 
-def _say_part(connection: RuntimeConnection, buffers: Sequence[BytesLike]) -> Exchange[None]:
-    """Send a part of a streamed response."""
-    answer = yield from _say(connection, buffers, look_first=True)
+def _say_parts(session: RuntimeSession, parts: list[ResponseChunk], head: Sequence[BytesLike] = ()) -> Exchange[None]:
+    """Send parts of a streamed response."""
+    buffers = [*head, *(buffer for part in parts for buffer in session.connection.send_buffers(part))]
+    answer = yield from _say(session, buffers, look_first=True)
     if answer is not None:
         raise StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)
 
 
-def _say(
-    connection: RuntimeConnection, buffers: Sequence[BytesLike], *, look_first: bool
-) -> Exchange[RuntimeEvent | None]:
+def _say(session: RuntimeSession, buffers: Sequence[BytesLike], *, look_first: bool) -> Exchange[RuntimeEvent | None]:
     """Write it all; or return what the service answered, or that it has gone, before all was written."""
-    outgoing = Outgoing(buffers)
+    connection, outgoing = session.connection, Outgoing(buffers)
     try:
         while heard := (yield Write(outgoing=outgoing, look_first=look_first)):
             connection.receive_data(heard)
             event = connection.next_event()
-            if not isinstance(event, Signal):  # else it was an interim response, or only the beginning of one
+            if not isinstance(event, Signal):
                 connection.send_failed()
                 return event
-        return None
+            if connection.must_close:  # an answer has begun that ends the connection
+                break
+        else:
+            return None
     except ConnectionLost:
-        connection.send_failed()
+        pass
     except BaseException:
         connection.send_failed()
         raise
-    return (yield from _answer(connection))
+    connection.send_failed()
+    return (yield from _answer(session))
 
 
-def _answer(connection: RuntimeConnection) -> Exchange[RuntimeEvent]:
+def _answer(session: RuntimeSession) -> Exchange[RuntimeEvent]:
     """Read until the service has answered or gone."""
     while True:
-        event = connection.next_event()
+        session.require_open()
+        event = session.connection.next_event()
         if not isinstance(event, Signal):
             return event
-        connection.receive_data((yield Read()))
+        session.connection.receive_data((yield Read()))

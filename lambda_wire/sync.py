@@ -42,10 +42,10 @@ def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
         user_agent: What the ``User-Agent`` field says.
 
     Raises:
-        Malformed: ``address`` is not ``host:port``.
+        Malformed: ``address`` is not ``host:port``, or it or ``user_agent`` is no header value.
     """
     host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65_536):
+    if not (colon and host and "/" not in host and port.isascii() and port.isdigit() and int(port) < 65_536):
         raise Malformed(f"expected the Runtime API's address as host:port, got {quote(address)}")
     return Runtime(host.strip("[]"), int(port), user_agent=user_agent)
 
@@ -54,9 +54,9 @@ class Runtime:
     """A runtime's conversations, blocking. One caller at a time: a second one is turned away with ``Busy``."""
 
     def __init__(self, host: str, port: int, *, user_agent: str = USER_AGENT) -> None:
-        self._wire = _Wire(host, port)
         shown = f"[{host}]" if ":" in host else host
         self._session = exchanges.RuntimeSession(host=f"{shown}:{port}", user_agent=user_agent)
+        self._wire = _Wire(host, port, self._session)
 
     def __enter__(self) -> Self:
         return self
@@ -65,8 +65,12 @@ class Runtime:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. An open poll is given up."""
-        self._wire.hang_up()
+        """Close this runtime for good, from whichever thread or signal handler.
+
+        An open poll is given up. Whatever waits in another thread is woken, and every call from now on fails, with
+        ``ConnectionLost``.
+        """
+        self._wire.close()
 
     def next_invocation(self, *, timeout: float | None = None) -> Invocation:
         """Wait for the next invocation.
@@ -93,13 +97,13 @@ class Runtime:
             ConnectionLost: The service cannot be reached, or closed the connection without an answer.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: ``invocation`` is not the one to be answered now.
-            Malformed: ``content_type`` is no header value.
+            Malformed: ``payload`` is not bytes-like, or ``content_type`` no header value.
             Busy: Another caller uses this runtime.
         """
         return self._wire.run(exchanges.respond(self._session, invocation, payload, content_type=content_type))
 
     def report_error(
-        self, invocation: Invocation, *, error_type: str, payload: bytes, xray_cause: str = ""
+        self, invocation: Invocation, *, error_type: str, payload: BytesLike, xray_cause: str = ""
     ) -> Accepted | Refused:
         """Report that ``invocation`` failed before its response began.
 
@@ -107,7 +111,7 @@ class Runtime:
             ConnectionLost: The service cannot be reached, or closed the connection without an answer.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: ``invocation`` is not the one to be answered now.
-            Malformed: ``error_type`` or ``xray_cause`` is no header value.
+            Malformed: ``payload`` is not bytes-like, or another argument no header value.
             Busy: Another caller uses this runtime.
         """
         return self._wire.run(
@@ -116,14 +120,14 @@ class Runtime:
             )
         )
 
-    def report_init_error(self, *, error_type: str, payload: bytes, xray_cause: str = "") -> Accepted | Refused:
+    def report_init_error(self, *, error_type: str, payload: BytesLike, xray_cause: str = "") -> Accepted | Refused:
         """Report that the runtime could not start.
 
         Raises:
             ConnectionLost: The service cannot be reached, or closed the connection without an answer.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: The runtime has polled already.
-            Malformed: ``error_type`` or ``xray_cause`` is no header value.
+            Malformed: ``payload`` is not bytes-like, or another argument no header value.
             Busy: Another caller uses this runtime.
         """
         return self._wire.run(
@@ -145,19 +149,19 @@ class Runtime:
             ConnectionLost: The service cannot be reached. Nothing was sent.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: ``invocation`` is not the one to be answered now.
-            Malformed: ``content_type`` is no header value.
+            Malformed: A chunk is not bytes-like, or ``content_type`` no header value. Nothing was sent.
             Busy: Another caller uses this runtime.
         """
-        self._wire.run(exchanges.start_response(self._session, invocation, chunks, content_type=content_type))
-        return ResponseStream(self._wire, self._session)
+        begin = exchanges.start_response(self._session, invocation, chunks, content_type=content_type)
+        return ResponseStream(self._wire, self._wire.run(begin))
 
 
 class ResponseStream:
     """A streamed response that has begun. End it with ``finish`` or ``fail``."""
 
-    def __init__(self, wire: _Wire, session: exchanges.RuntimeSession) -> None:
+    def __init__(self, wire: _Wire, response: exchanges.OpenResponse) -> None:
         self._wire = wire
-        self._session = session
+        self._response = response
 
     def write(self, *chunks: BytesLike) -> None:
         """Send data at once, each piece as a chunk of its own. Empty pieces are left out.
@@ -166,9 +170,10 @@ class ResponseStream:
             StreamInterrupted: The service has answered already, or went away: stop producing.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: The stream has ended.
+            Malformed: A chunk is not bytes-like. Nothing was sent.
             Busy: Another caller uses this runtime.
         """
-        self._wire.run(exchanges.write_chunks(self._session, chunks))
+        self._wire.run(exchanges.write_chunks(self._response, chunks))
 
     def finish(self) -> Accepted | Refused:
         """Complete the response.
@@ -179,33 +184,37 @@ class ResponseStream:
             LocalProtocolError: The stream has ended.
             Busy: Another caller uses this runtime.
         """
-        return self._wire.run(exchanges.finish_response(self._session))
+        return self._wire.run(exchanges.finish_response(self._response))
 
-    def fail(self, *, error_type: str, error_body: bytes) -> Accepted | Refused:
+    def fail(self, *, error_type: str, error_body: BytesLike) -> Accepted | Refused:
         """End the response early, with the two error trailers.
 
         Raises:
             ConnectionLost: The service closed the connection without an answer.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: The stream has ended.
-            Malformed: The document does not fit the trailers (``MAX_TRAILER_DOCUMENT``).
+            Malformed: The document is not bytes-like or does not fit the trailers (``MAX_TRAILER_DOCUMENT``).
             Busy: Another caller uses this runtime.
         """
-        return self._wire.run(exchanges.fail_response(self._session, error_type=error_type, error_body=error_body))
+        return self._wire.run(exchanges.fail_response(self._response, error_type=error_type, error_body=error_body))
 
 
 class _Wire:
     """One socket at a time, and the loop that answers wants with it."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, session: exchanges.RuntimeSession) -> None:
         self._address = (host, port)
+        self._session = session
         self._socket: socket.socket | None = None
         self._selector: selectors.BaseSelector
         self._in_use = threading.Lock()
+        self._changes = threading.RLock()
+        """Held while the socket is put in place or taken away, so that ``close`` ends this one and no other."""
 
     def run(self, exchange: Exchange[_T], timeout: float | None = None) -> _T:
         if not self._in_use.acquire(blocking=False):
             exchange.close()
+            self._session.require_open()
             raise Busy("another caller is using this runtime: wait for it, or use a runtime of your own")
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
@@ -222,6 +231,22 @@ class _Wire:
             return result
         finally:
             self._in_use.release()
+            if self._session.closed:
+                self._hang_up_unless_in_use()
+
+    def close(self) -> None:
+        """Wake whoever waits. The socket is closed by who uses it, never under a thread that waits for it."""
+        with self._changes:
+            self._session.closed = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        self._hang_up_unless_in_use()
+
+    def _hang_up_unless_in_use(self) -> None:
+        if self._in_use.acquire(blocking=False):
+            self._hang_up()
+            self._in_use.release()
 
     def _do(self, want: Want, deadline: float | None) -> bytes:
         match want:
@@ -232,7 +257,7 @@ class _Wire:
             case Dial():
                 self._dial()
             case Hangup():
-                self.hang_up()
+                self._hang_up()
             case _ as never:
                 assert_never(never)
         return b""
@@ -247,28 +272,26 @@ class _Wire:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector = selectors.DefaultSelector()
         self._selector.register(made, selectors.EVENT_READ)
-        self._socket = made
+        with self._changes:
+            self._socket = made
 
-    def hang_up(self) -> None:
+    def _hang_up(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # wakes a poll that waits in another thread
-                self._socket.shutdown(socket.SHUT_RDWR)
             self._selector.close()
-            self._socket.close()
-            self._socket = None
+            with self._changes:
+                self._socket.close()
+                self._socket = None
 
     def _connected(self) -> socket.socket:
-        if self._socket is None:
-            raise ConnectionLost("nothing was sent: the connection was closed on this side")
+        assert self._socket is not None  # a conversation dials before it reads or writes
         return self._socket
 
     def _read(self, max_bytes: int, deadline: float | None) -> bytes:
-        if self._socket is None:
-            return b""
+        wire = self._connected()
         if deadline is not None and not self._selector.select(max(0.0, deadline - time.monotonic())):
             raise TimeoutError("no invocation came in time; the poll stays open")
         try:
-            return self._socket.recv(max_bytes)
+            return wire.recv(max_bytes)
         except OSError:  # whatever the network calls it: no more will come
             return b""
 

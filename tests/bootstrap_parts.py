@@ -81,11 +81,11 @@ class RecordingRuntime(Runtime):
         )
 
     def report_error(
-        self, invocation: Invocation, *, error_type: str, payload: bytes, xray_cause: str = ""
+        self, invocation: Invocation, *, error_type: str, payload: BytesLike, xray_cause: str = ""
     ) -> Accepted | Refused:
         return self.end(
             ErrorReported(
-                request_id=invocation.request_id, error_type=error_type, payload=payload, xray_cause=xray_cause
+                request_id=invocation.request_id, error_type=error_type, payload=bytes(payload), xray_cause=xray_cause
             )
         )
 
@@ -139,8 +139,8 @@ class _RecordingStream(ResponseStream):
     def finish(self) -> Accepted | Refused:
         return self._runtime.end(ResponseFinished())
 
-    def fail(self, *, error_type: str, error_body: bytes) -> Accepted | Refused:
-        return self._runtime.end(ResponseFailed(error_type=error_type, error_body=error_body))
+    def fail(self, *, error_type: str, error_body: BytesLike) -> Accepted | Refused:
+        return self._runtime.end(ResponseFailed(error_type=error_type, error_body=bytes(error_body)))
 
 
 def served(handler: Handler, *invocations: Invocation, **faults: Any) -> RecordingRuntime:

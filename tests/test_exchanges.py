@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from lambda_wire import exchanges
+from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT
 from lambda_wire._errors import (
     ConnectionLost,
     LocalProtocolError,
@@ -29,6 +30,7 @@ from lambda_wire._events import (
     ResponseStarted,
 )
 from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._malformed import Malformed
 from lambda_wire._service import ServiceConnection
 from lambda_wire._signals import Signal
 from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
@@ -62,10 +64,10 @@ class Network:
         self.inbox: list[bytes] = []
         self._service = ServiceConnection(self.lifecycle)
 
-    def run(self, exchange: Exchange[T]) -> T:
-        answer = b""
+    def run(self, exchange: Exchange[T], want: Want | None = None) -> T:
+        """Answer every want of a conversation, from ``want`` on when it has begun; return its result."""
         try:
-            want = next(exchange)
+            want = want or next(exchange)
             while True:
                 try:
                     answer = self.do(want)
@@ -149,10 +151,10 @@ def test_a_streamed_invocation() -> None:
     network = Network(INVOCATION, Accepted())
     held = session()
     invocation = network.run(exchanges.next_invocation(held))
-    network.run(exchanges.start_response(held, invocation, (b"one", b""), content_type="text/html"))
-    network.run(exchanges.write_chunks(held, (b"",)))
-    network.run(exchanges.write_chunks(held, (memoryview(b"two"), b"three")))
-    assert network.run(exchanges.finish_response(held)) == Accepted()
+    response = network.run(exchanges.start_response(held, invocation, (b"one", b""), content_type="text/html"))
+    network.run(exchanges.write_chunks(response, (b"",)))
+    network.run(exchanges.write_chunks(response, (memoryview(b"two"), b"three")))
+    assert network.run(exchanges.finish_response(response)) == Accepted()
     assert network.heard[1:] == [
         ResponseStarted(request_id="id-1", content_type="text/html", invocation_id="attempt-1"),
         ResponseChunk(data=b"one"),
@@ -166,8 +168,9 @@ def test_a_stream_that_fails() -> None:
     """An error after the first byte goes into trailers."""
     network = Network(INVOCATION, Accepted())
     held = session()
-    network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
-    assert network.run(exchanges.fail_response(held, error_type="Function.X", error_body=b"{}")) == Accepted()
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    failure = exchanges.fail_response(response, error_type="Function.X", error_body=bytearray(b"{}"))
+    assert network.run(failure) == Accepted()
     assert network.heard[-1] == ResponseFailed(error_type="Function.X", error_body=b"{}")
 
 
@@ -305,10 +308,10 @@ def test_an_early_answer_stops_the_stream(answer: Accepted | Refused, way: int) 
     """An answer that comes while we still write is noticed, and the connection is given up."""
     network = Network(INVOCATION, INVOCATION)
     held = session()
-    network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
     network.inbox = list(deliveries(network._service.send(answer)))[way]
     with pytest.raises(StreamInterrupted) as caught:
-        network.run(exchanges.write_chunks(held, (b"two",)))
+        network.run(exchanges.write_chunks(response, (b"two",)))
     assert caught.value.answer == answer
     assert ResponseChunk(data=b"two") not in network.heard
     assert network.run(exchanges.next_invocation(held)) == INVOCATION
@@ -319,11 +322,30 @@ def test_an_interim_response_does_not_stop_the_stream() -> None:
     """Any server may send one (RFC 9110, 15.2); nothing of what was to be written is left out."""
     network = Network(INVOCATION, Accepted())
     held = session()
-    network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
     network.inbox = [b"HTTP/1.1 100 Con", b"tinue\r\n\r\n"]
-    network.run(exchanges.write_chunks(held, (b"one",)))
-    assert network.run(exchanges.finish_response(held)) == Accepted()
+    network.run(exchanges.write_chunks(response, (b"one",)))
+    assert network.run(exchanges.finish_response(response)) == Accepted()
     assert network.heard[-2:] == [ResponseChunk(data=b"one"), ResponseFinished()]
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_an_early_refusal_that_comes_in_parts_is_waited_for(end: bool) -> None:
+    """A final answer that ends its connection has begun: nothing more can be sent, and its rest says why."""
+    network = Network(INVOCATION)
+    held = session()
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    head, body = network._service.send(REFUSED).split(b"\r\n\r\n")
+    network.inbox = [head + b"\r\nConnection: close\r\n\r\n"]
+    original = network.do
+
+    def late(want: Want) -> bytes:
+        return body if isinstance(want, Read) else original(want)
+
+    network.do = late  # type: ignore[method-assign]  # the rest of the answer comes after a pause
+    with pytest.raises(StreamInterrupted) as caught:
+        network.run(exchanges.write_chunks(response, (b"one",)))
+    assert caught.value.answer == REFUSED
 
 
 def answer_whole(held: exchanges.RuntimeSession, invocation: Invocation) -> Exchange[object]:
@@ -335,9 +357,9 @@ def answer_with_error(held: exchanges.RuntimeSession, invocation: Invocation) ->
 
 
 def answer_in_parts(held: exchanges.RuntimeSession, invocation: Invocation) -> Exchange[object]:
-    yield from exchanges.start_response(held, invocation, (b"one",))
-    yield from exchanges.write_chunks(held, (b"two",))
-    return (yield from exchanges.finish_response(held))
+    response = yield from exchanges.start_response(held, invocation, (b"one",))
+    yield from exchanges.write_chunks(response, (b"two",))
+    return (yield from exchanges.finish_response(response))
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, GeneratorExit])
@@ -369,10 +391,10 @@ def test_a_closed_connection_stops_the_stream() -> None:
     for reset in (False, True):
         network = Network(INVOCATION, INVOCATION)
         held = session()
-        network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
+        response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))
         network.closed, network.reset_on_write = not reset, reset
         with pytest.raises(StreamInterrupted) as caught:
-            network.run(exchanges.write_chunks(held, (b"two",)))
+            network.run(exchanges.write_chunks(response, (b"two",)))
         assert caught.value.answer is None
         assert network.run(exchanges.next_invocation(held)) == INVOCATION
 
@@ -396,3 +418,201 @@ def test_wrong_invocation_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(LocalProtocolError):
         network.run(exchanges.respond(held, Invocation(request_id="other", payload=b""), b"1"))
     assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
+
+
+def refused(error: type[Exception], exchange: Exchange[object], *, match: str | None = None) -> None:
+    """Check that a conversation fails before it wants anything."""
+    with pytest.raises(error, match=match):
+        next(exchange)
+
+
+@pytest.mark.parametrize("chunks", ["text", b"text", ("text",), (b"one", "two"), (b"one", 5), (0,), (None,), ([1],)])
+def test_chunks_that_are_no_bytes(chunks: Any) -> None:
+    """They are refused before the response begins, so that the failure can still be reported; and later too."""
+    network = Network(INVOCATION, Accepted(), INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    refused(Malformed, exchanges.start_response(held, invocation, chunks))
+    report = exchanges.report_error(held, invocation, error_type="Function.X", payload=b"{}")
+    assert network.run(report) == Accepted()
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    refused(Malformed, exchanges.write_chunks(response, chunks))
+    assert network.run(exchanges.finish_response(response)) == Accepted()
+
+
+BAD_TEXT = ["a\r\nb", "a\0", " a", "\ud800", 5, None]
+BAD_PAYLOADS = [5, "text", None, [1], {"a": 1}]
+BAD_ANSWERS = [
+    *((exchanges.respond, {"payload": b"1", "content_type": text}) for text in BAD_TEXT),
+    *((exchanges.respond, {"payload": payload}) for payload in BAD_PAYLOADS),
+    *((exchanges.start_response, {"content_type": text}) for text in BAD_TEXT),
+    *((exchanges.report_error, {"error_type": text, "payload": b"{}"}) for text in BAD_TEXT),
+    *((exchanges.report_error, {"error_type": "X", "payload": b"{}", "xray_cause": text}) for text in BAD_TEXT),
+    *((exchanges.report_error, {"error_type": "X", "payload": payload}) for payload in BAD_PAYLOADS),
+]
+
+
+@pytest.mark.parametrize(("conversation", "wrong"), BAD_ANSWERS)
+def test_what_cannot_be_said_leaves_the_invocation_reportable(
+    conversation: Callable[..., Exchange[object]], wrong: dict[str, Any]
+) -> None:
+    """Check, encode, then move: after any bad argument the error can be reported, and nothing was sent."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    refused(Malformed, conversation(held, invocation, **wrong))
+    report = exchanges.report_error(held, invocation, error_type="Function.X", payload=b"{}")
+    assert network.run(report) == Accepted()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"error_type": text, "error_body": b"{}"} for text in ["", *BAD_TEXT]),
+        *({"error_type": "Function.X", "error_body": body} for body in BAD_PAYLOADS),
+        {"error_type": "Function.X", "error_body": bytes(2 * MAX_TRAILER_DOCUMENT)},
+    ],
+)
+def test_a_failure_that_cannot_be_said_leaves_the_stream_open(wrong: dict[str, Any]) -> None:
+    """A document that does not fit the trailers, and the like: the stream can still be failed with another."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    refused(Malformed, exchanges.fail_response(response, **wrong))
+    assert network.run(exchanges.fail_response(response, error_type="Function.X", error_body=b"{}")) == Accepted()
+
+
+def test_an_init_error_that_cannot_be_said() -> None:
+    """It can be reported again, said rightly."""
+    network = Network(Accepted())
+    held = session()
+    for wrong in (*({"error_type": text} for text in BAD_TEXT), *({"payload": payload} for payload in BAD_PAYLOADS)):
+        arguments: dict[str, Any] = {"error_type": "Runtime.X", "payload": b"{}"} | wrong
+        refused(Malformed, exchanges.report_init_error(held, **arguments))
+    report = exchanges.report_init_error(held, error_type="Runtime.X", payload=memoryview(b"{}"))
+    assert network.run(report) == Accepted()
+    assert network.dials == 1
+
+
+def end_of_kind(kind: str, response: exchanges.OpenResponse) -> Exchange[object]:
+    if kind == "finish":
+        return exchanges.finish_response(response)
+    return exchanges.fail_response(response, error_type="Function.X", error_body=b"{}")
+
+
+@pytest.mark.parametrize("kind", ["finish", "fail"])
+def test_a_response_that_has_ended_cannot_write_into_the_next(kind: str) -> None:
+    """Even on the same connection, to the same request id: whoever kept it is told that its stream has ended."""
+    network = Network(INVOCATION, Accepted(), INVOCATION, Accepted())
+    held = session()
+    first = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    network.run(end_of_kind(kind, first))
+    assert_ended(first)
+    invocation = network.run(exchanges.next_invocation(held))
+    assert_ended(first)
+    second = network.run(exchanges.start_response(held, invocation, (b"two",)))
+    assert_ended(first)
+    assert network.run(exchanges.finish_response(second)) == Accepted()
+    assert network.dials == 1
+    assert network.heard[-3:] == [
+        ResponseStarted(request_id="id-1", invocation_id="attempt-1"),
+        ResponseChunk(data=b"two"),
+        ResponseFinished(),
+    ]
+
+
+def assert_ended(response: exchanges.OpenResponse) -> None:
+    """Check that whatever is said with it is refused before anything is sent."""
+    for stale in (
+        exchanges.write_chunks(response, (b"STALE",)),
+        exchanges.write_chunks(response, ()),
+        exchanges.finish_response(response),
+        exchanges.fail_response(response, error_type="Function.X", error_body=b"{}"),
+    ):
+        refused(LocalProtocolError, stale, match="the stream has ended")
+
+
+def test_an_interrupted_response_has_ended() -> None:
+    """Its connection is given up, so nothing of it can be sent any more."""
+    network = Network(INVOCATION)
+    held = session()
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    network.closed = True
+    with pytest.raises(StreamInterrupted):
+        network.run(exchanges.write_chunks(response, (b"one",)))
+    assert_ended(response)
+
+
+def every_conversation(held: exchanges.RuntimeSession, response: exchanges.OpenResponse) -> list[Exchange[object]]:
+    return [
+        exchanges.next_invocation(held),
+        exchanges.respond(held, INVOCATION, b"1"),
+        exchanges.report_error(held, INVOCATION, error_type="Function.X", payload=b"{}"),
+        exchanges.report_init_error(held, error_type="Runtime.X", payload=b"{}"),
+        exchanges.start_response(held, INVOCATION),
+        exchanges.write_chunks(response, (b"one",)),
+        exchanges.write_chunks(response, ()),
+        exchanges.finish_response(response),
+        exchanges.fail_response(response, error_type="Function.X", error_body=b"{}"),
+    ]
+
+
+@pytest.mark.parametrize("until", ["new", "running", "streaming", "answered"])
+def test_a_closed_session_says_nothing_more(until: str) -> None:
+    """However far it has come, every conversation is told so, wants nothing, and never dials."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    response = exchanges.OpenResponse(held)
+    if until != "new":
+        invocation = network.run(exchanges.next_invocation(held))
+        if until != "running":
+            response = network.run(exchanges.start_response(held, invocation))
+        if until == "answered":
+            network.run(exchanges.finish_response(response))
+    held.closed = True
+    for conversation in every_conversation(held, response):
+        refused(ConnectionLost, conversation, match="this runtime was closed")
+
+
+@pytest.mark.parametrize("conversation", [exchanges.next_invocation, answer_whole, answer_with_error, answer_in_parts])
+@pytest.mark.parametrize("at", range(7))
+def test_closing_ends_a_conversation_at_any_of_its_wants(conversation: Callable[..., Any], at: int) -> None:
+    """The driver answers what the closed connection gives it, and the conversation ends without dialling again."""
+    polls = conversation is exchanges.next_invocation
+    network = Network(None) if polls else Network(INVOCATION, None)
+    held = session()
+    exchange = conversation(held) if polls else conversation(held, network.run(exchanges.next_invocation(held)))
+    want = next(exchange)
+    try:
+        for _ in range(at):
+            want = exchange.send(network.do(want))
+    except (StopIteration, ConnectionLost):
+        return  # it has fewer wants
+    dials = network.dials + isinstance(want, Dial)
+    held.closed = network.closed = True
+    network.inbox = []
+    with pytest.raises(ConnectionLost, match="this runtime was closed"):
+        network.run(exchange, want)
+    assert network.dials == dials
+
+
+def test_an_invocation_that_nobody_wants_is_not_taken() -> None:
+    """It came while the session was closed: whoever polls is told that, and is given nothing to run."""
+    network = Network(INVOCATION)
+    held = session()
+    poll = exchanges.next_invocation(held)
+    want = next(poll)
+    while not isinstance(want, Read):
+        want = poll.send(network.do(want))
+    held.closed = True
+    with pytest.raises(ConnectionLost, match="this runtime was closed"):
+        network.run(poll, want)
+    refused(ConnectionLost, exchanges.next_invocation(held), match="this runtime was closed")
+
+
+@pytest.mark.parametrize("text", BAD_TEXT)
+@pytest.mark.parametrize("what", ["host", "user_agent"])
+def test_what_every_request_would_say_is_checked_at_once(what: str, text: Any) -> None:
+    """A session that could never say anything is not made."""
+    with pytest.raises(Malformed, match=what):
+        exchanges.RuntimeSession(**({"host": "127.0.0.1:9001"} | {what: text}))

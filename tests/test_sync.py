@@ -269,8 +269,9 @@ def test_nothing_there() -> None:
         runtime.next_invocation()
 
 
-def test_closing_wakes_a_poll_that_waits_in_another_thread() -> None:
-    """The poll is given up, and its caller is told instead of waiting for ever."""
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_closing_wakes_a_poll_that_waits_in_another_thread(timeout: float | None) -> None:
+    """The poll is given up whatever its timeout, its caller is told why, and no other connection is made."""
     polled = threading.Event()
 
     def script(listener: socket.socket) -> None:
@@ -278,14 +279,15 @@ def test_closing_wakes_a_poll_that_waits_in_another_thread() -> None:
             held.hear()
             polled.set()
             assert held.wire.recv(1) == b""
+        assert_nobody_dials(listener)
 
     with service(script) as address, sync.connect(address) as runtime:
         faults: list[Exception] = []
 
         def wait() -> None:
             try:
-                runtime.next_invocation()
-            except ConnectionLost as fault:
+                runtime.next_invocation(timeout=timeout)
+            except (ConnectionLost, TimeoutError) as fault:
                 faults.append(fault)
 
         waiting = threading.Thread(target=wait)
@@ -294,29 +296,179 @@ def test_closing_wakes_a_poll_that_waits_in_another_thread() -> None:
         runtime.close()
         waiting.join(30)
         assert not waiting.is_alive()
-        assert len(faults) == 1
+        assert [str(fault) for fault in faults] == ["this runtime was closed"]
+        assert runtime._wire._socket is None
 
 
-def test_use_after_close_dials_again() -> None:
-    """Closing gives the connection up, not the runtime."""
+def assert_nobody_dials(listener: socket.socket) -> None:
+    """For scripts whose runtime has been closed: all that it ever dialled has been accepted."""
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+@pytest.mark.parametrize("way", ["whole", "error", "stream", "finish"])
+def test_closing_wakes_whatever_waits_in_another_thread(way: str) -> None:
+    """An answer that is due, and a write that blocks, are given up too: what became of it stays unknown."""
+    reached = threading.Event()
+    closed = threading.Event()
 
     def script(listener: socket.socket) -> None:
-        for _ in range(2):
-            with (held := accept(listener)).wire:
-                held.hear()
-                held.say(INVOCATION)
+        with (held := accept(listener)).wire:
+            held.hear()
+            held.say(INVOCATION)
+            held.wire.recv(1)
+            if way != "stream":
+                while not held.wire.recv(65_536).endswith((b"PAYLOAD", b"0\r\n\r\n")):
+                    pass
+            reached.set()
+            assert closed.wait(30)
+        assert_nobody_dials(listener)
+
+    def answer(runtime: sync.Runtime, invocation: Invocation) -> object:
+        if way == "whole":
+            return runtime.respond(invocation, b"PAYLOAD")
+        if way == "error":
+            return runtime.report_error(invocation, error_type="Function.X", payload=b"PAYLOAD")
+        return runtime.stream(invocation, bytes(100_000_000 if way == "stream" else 1)).finish()
 
     with service(script) as address, sync.connect(address) as runtime:
-        assert runtime.next_invocation() == INVOCATION
+        invocation = runtime.next_invocation()
+
+        def close() -> None:
+            assert reached.wait(30)
+            runtime.close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        with pytest.raises(ConnectionLost, match="this runtime was closed"):
+            answer(runtime, invocation)
+        closing.join(30)
+        closed.set()
+        assert runtime._wire._socket is None
+
+
+def test_a_dial_that_was_under_way_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing meanwhile cannot stop it, but nothing is sent on what it made, which is closed."""
+    made: list[socket.socket] = []
+    dial = socket.create_connection
+
+    def dial_slowly(address: tuple[str, int], timeout: float) -> socket.socket:
+        made.append(dial(address, timeout))
         runtime.close()
-        assert runtime.next_invocation() == INVOCATION
+        return made[0]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runtime = sync.connect(f"127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setattr(socket, "create_connection", dial_slowly)
+        with pytest.raises(ConnectionLost, match="this runtime was closed"):
+            runtime.next_invocation()
+        with listener.accept()[0] as wire:
+            assert wire.recv(1) == b""
+    assert made[0].fileno() == -1
 
 
-@pytest.mark.parametrize("address", ["", "localhost", ":9001", "host:", "host:x", "host:65536", "host:²"])
+def test_a_second_caller_of_a_closed_runtime_is_told_that() -> None:
+    """Also while the first has not come back yet: it is not worth waiting for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runtime = sync.connect(f"127.0.0.1:{listener.getsockname()[1]}")
+        with runtime._wire._in_use:
+            runtime.close()
+            with pytest.raises(ConnectionLost, match="this runtime was closed"):
+                runtime.next_invocation()
+
+
+def test_nothing_can_be_said_after_close() -> None:
+    """Closing is for good: no call dials again, nor does the end of ``with``; to close twice is to close once."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            held.hear()
+            held.say(INVOCATION)
+            assert isinstance(held.hear(), ResponseStarted)
+            assert held.wire.recv(1) == b""
+        assert_nobody_dials(listener)
+
+    with service(script) as address:
+        with sync.connect(address) as runtime:
+            invocation = runtime.next_invocation()
+            stream = runtime.stream(invocation)
+        runtime.close()
+        for call in (
+            runtime.next_invocation,
+            lambda: runtime.next_invocation(timeout=0),
+            lambda: runtime.respond(invocation, b"1"),
+            lambda: runtime.report_error(invocation, error_type="Function.X", payload=b"{}"),
+            lambda: runtime.report_init_error(error_type="Runtime.X", payload=b"{}"),
+            lambda: runtime.stream(invocation),
+            lambda: stream.write(b"1"),
+            stream.finish,
+            lambda: stream.fail(error_type="Function.X", error_body=b"{}"),
+        ):
+            with pytest.raises(ConnectionLost, match="this runtime was closed"):
+                call()
+
+
+def test_a_stream_that_has_ended_cannot_write_into_the_next() -> None:
+    """Its bytes would pass for those of the response that is being sent now."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            for data in (b"one", b"two"):
+                assert held.hear() == NextAsked()
+                held.say(INVOCATION)
+                assert held.hear() == ResponseStarted(request_id="id-1")
+                assert held.hear() == ResponseChunk(data=data)
+                assert held.hear() == ResponseFinished()
+                held.say(Accepted())
+
+    with service(script) as address, sync.connect(address) as runtime:
+        first = runtime.stream(runtime.next_invocation(), b"one")
+        assert first.finish() == Accepted()
+        second = runtime.stream(runtime.next_invocation(), b"two")
+        for stale in (
+            lambda: first.write(b"STALE"),
+            first.finish,
+            lambda: first.fail(error_type="Function.X", error_body=b"{}"),
+        ):
+            with pytest.raises(LocalProtocolError, match="the stream has ended"):
+                stale()
+        assert second.finish() == Accepted()
+
+
+def test_a_chunk_that_is_no_bytes_leaves_the_invocation_reportable() -> None:
+    """The head is not sent before all that goes with it is known to be right."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            held.hear()
+            held.say(INVOCATION)
+            assert held.hear() == ErrorReported(request_id="id-1", error_type="Function.X", payload=b"{}")
+            held.say(Accepted())
+
+    with service(script) as address, sync.connect(address) as runtime:
+        invocation = runtime.next_invocation()
+        with pytest.raises(Malformed, match="must be bytes"):
+            runtime.stream(invocation, "text")  # type: ignore[arg-type]  # what a caller without types may do
+        assert runtime.report_error(invocation, error_type="Function.X", payload=bytearray(b"{}")) == Accepted()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "localhost", ":9001", "host:", "host:x", "host:65536", "host:²", "http://127.0.0.1:9001", "a/b:1"]
+)
 def test_addresses_that_are_none(address: str) -> None:
     """What is not host:port is refused at once, with what was expected."""
     with pytest.raises(Malformed, match="host:port"):
         sync.connect(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "user_agent"), [("127.0.0.1:9001", "a\r\nb"), ("127.0.0.1:9001", " a"), ("a\r\nb:9001", "a")]
+)
+def test_what_every_request_would_say_is_checked_at_once(address: str, user_agent: str) -> None:
+    """Not by the first poll, whose caller has no part in it."""
+    with pytest.raises(Malformed, match="header value"):
+        sync.connect(address, user_agent=user_agent)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6 loopback")

@@ -9,18 +9,19 @@ begun is never begun again, and one that was ended is ended, whether the service
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeGuard, TypeVar
+from typing import Final, TypeVar
 
 from lambda_wire import _names as names
 from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT, encode_error, error_type_header
 from lambda_wire._errors import Busy, ConnectionLost, LocalProtocolError, ProtocolError, StreamInterrupted
 from lambda_wire._events import Accepted, Invocation, Refused
+from lambda_wire._fields import is_bytes_like
 from lambda_wire._prelude import DELIMITER, Prelude, encode_prelude
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.failures import cause, describe, log_failure, log_line, refusal
 from lambda_wire.sync import ResponseStream, Runtime
 
-__all__ = ["Answer", "is_bytes"]
+__all__ = ["Answer"]
 
 _T = TypeVar("_T")
 
@@ -164,14 +165,9 @@ class Answer:
             log_line(f"the answer to {self._invocation.request_id} was refused with {refusal(verdict)}")
 
 
-def is_bytes(value: object) -> TypeGuard[BytesLike]:
-    """Say whether this is data as it stands."""
-    return isinstance(value, (bytes, bytearray, memoryview))
-
-
 def _as_bytes(data: object) -> BytesLike:
     if isinstance(data, str):
         return data.encode()
-    if is_bytes(data):
+    if is_bytes_like(data):
         return data
     raise TypeError(f"a streamed body is made of bytes or str, got {type(data).__name__}")

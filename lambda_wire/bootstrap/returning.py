@@ -10,8 +10,9 @@ from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterable, Itera
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from lambda_wire import _names as names
+from lambda_wire._fields import is_bytes_like
 from lambda_wire._responses import Body, HttpResponse, StreamingResponse
-from lambda_wire.bootstrap.answering import Answer, is_bytes
+from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import log_line
 from lambda_wire.bootstrap.marshalling import write_json
 
@@ -90,7 +91,7 @@ def _begin(result: object, answer: Answer) -> Body | None:
         return result.body
     if _is_stream(result):
         return result
-    if is_bytes(result):
+    if is_bytes_like(result):
         answer.respond(result, names.OCTET_STREAM)
     else:
         answer.respond(write_json(result), names.JSON)
