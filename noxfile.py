@@ -25,7 +25,7 @@ PYTHONS = nox.project.python_versions(PROJECT)
 LINTERS = PROJECT["project"]["optional-dependencies"]["lint"]
 
 #: Floors 0-5 are covered wholly by the tests; from floor 6 up the world has its say.
-CORE = "lambda_wire/__init__.py,lambda_wire/_*.py,lambda_wire/exchanges.py"
+CORE = "lambda_wire/__init__.py,lambda_wire/_*.py,lambda_wire/exchanges/*.py"
 NOT_CORE = "lambda_wire/__main__.py,lambda_wire/_transport.py"
 
 #: How long each fuzz target may run.

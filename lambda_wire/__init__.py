@@ -23,12 +23,22 @@ from lambda_wire._error_payload import (
 )
 from lambda_wire._errors import (
     Busy,
+    CallFailed,
+    CallRefused,
     ConnectionLost,
     LocalProtocolError,
     ProtocolError,
     RemoteProtocolError,
     RequestRefused,
     StreamInterrupted,
+)
+from lambda_wire._event_stream import (
+    EventStreamDecoder,
+    EventStreamHeader,
+    EventStreamMessage,
+    HeaderType,
+    encode_event_stream,
+    event_stream_buffers,
 )
 from lambda_wire._events import (
     Accepted,
@@ -57,6 +67,20 @@ from lambda_wire._events import (
 )
 from lambda_wire._http_event import UrlRequest, buffered_response, function_url_event, streamed_head
 from lambda_wire._invocation import decode_invocation, encode_invocation
+from lambda_wire._invoke import InvokeConnection, InvokeEvent
+from lambda_wire._invoke_events import (
+    InvokeAccepted,
+    InvokeAnswer,
+    InvokeAnswered,
+    InvokeAsked,
+    InvokeComplete,
+    InvokeFailed,
+    InvokeRefused,
+    InvokeViolation,
+    OtherAsked,
+    PayloadChunk,
+)
+from lambda_wire._invoke_service import InvokeServiceConnection, InvokeServiceEvent
 from lambda_wire._lifecycle import Lifecycle, ManagedLifecycle, StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import DELIMITER, Prelude, PreludeDecoder, encode_prelude
@@ -65,7 +89,7 @@ from lambda_wire._routes import ROUTES, Match, Route, match, route_of, target_of
 from lambda_wire._runtime import RuntimeConnection, RuntimeEvent
 from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import NEED_DATA, PAUSED, Signal
-from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Attempt, State, Table, Turn
+from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Act, Attempt, State, Table, Turn
 from lambda_wire._types import BytesLike, Headers
 
 __all__ = [
@@ -78,6 +102,7 @@ __all__ = [
     "ROUTES",
     "TURNS",
     "Accepted",
+    "Act",
     "Answer",
     "Ask",
     "Attempt",
@@ -86,6 +111,8 @@ __all__ = [
     "BufferedResponse",
     "Busy",
     "BytesLike",
+    "CallFailed",
+    "CallRefused",
     "ChunkDecoder",
     "ConnectionClosed",
     "ConnectionLost",
@@ -94,16 +121,34 @@ __all__ = [
     "ErrorPayload",
     "ErrorReported",
     "Event",
+    "EventStreamDecoder",
+    "EventStreamHeader",
+    "EventStreamMessage",
+    "HeaderType",
     "Headers",
     "HttpResponse",
     "InitErrorReported",
     "Invocation",
+    "InvokeAccepted",
+    "InvokeAnswer",
+    "InvokeAnswered",
+    "InvokeAsked",
+    "InvokeComplete",
+    "InvokeConnection",
+    "InvokeEvent",
+    "InvokeFailed",
+    "InvokeRefused",
+    "InvokeServiceConnection",
+    "InvokeServiceEvent",
+    "InvokeViolation",
     "Lifecycle",
     "LocalProtocolError",
     "Malformed",
     "ManagedLifecycle",
     "Match",
     "NextAsked",
+    "OtherAsked",
+    "PayloadChunk",
     "PingAsked",
     "Pong",
     "Prelude",
@@ -142,11 +187,13 @@ __all__ = [
     "encode_chunk",
     "encode_end",
     "encode_error",
+    "encode_event_stream",
     "encode_invocation",
     "encode_prelude",
     "encode_trailers",
     "encode_xray_cause",
     "error_type_header",
+    "event_stream_buffers",
     "function_url_event",
     "match",
     "route_of",

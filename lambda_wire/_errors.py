@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from lambda_wire._events import Accepted, Refused
+from lambda_wire._invoke_events import InvokeFailed, InvokeRefused
 
 __all__ = [
     "Busy",
+    "CallFailed",
+    "CallRefused",
     "ConnectionLost",
     "LocalProtocolError",
     "ProtocolError",
@@ -75,3 +78,34 @@ class StreamInterrupted(Exception):
     def __str__(self) -> str:
         said = "closed the connection" if self.answer is None else f"answered {self.answer!r}"
         return f"the service {said} before the streamed response was complete"
+
+
+class CallRefused(Exception):
+    """The service did not call the function.
+
+    Attributes:
+        refusal: What it said.
+    """
+
+    def __init__(self, refusal: InvokeRefused) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+    def __str__(self) -> str:
+        refusal = self.refusal
+        return f"the service refused with {refusal.status} {refusal.error_type}: {refusal.message}"
+
+
+class CallFailed(Exception):
+    """The service ended a streamed answer with an exception or error message: not the function's fault.
+
+    Attributes:
+        failure: What it said.
+    """
+
+    def __init__(self, failure: InvokeFailed) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return f"the service ended the answer with {self.failure.error_code}: {self.failure.message}"

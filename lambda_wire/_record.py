@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
-__all__ = ["field", "record"]
+__all__ = ["field", "record", "replaced"]
 
 _T = TypeVar("_T")
 _REQUIRED: Any = object()  # Any: stands in for a default of every type
@@ -112,3 +112,16 @@ else:
                 "_defaults": {name: made.default for name, made in fields.items() if made.default is not _REQUIRED},
             },
         )
+
+
+def replaced(value: _T, **changes: Any) -> _T:  # noqa: ANN401  # a field may be of any type
+    """Return a record that differs in some fields from another.
+
+    Raises:
+        TypeError: There is no such field.
+        Malformed: The record does not allow it.
+    """
+    assert isinstance(value, _Record)
+    names = value._names  # pyright: ignore[reportPrivateUsage]  # of this room
+    kept = dict(zip(names, value.__getstate__(), strict=True))
+    return type(value)(**(kept | changes))

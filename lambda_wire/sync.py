@@ -1,37 +1,36 @@
-"""The blocking driver: a runtime on one thread, over one TCP connection at a time.
+"""The blocking driver: a runtime, or a caller, on one thread, over one connection at a time.
 
 with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
     while True:
         invocation = runtime.next_invocation()
         runtime.respond(invocation, b'"hello"')
+
+with connect_caller("http://127.0.0.1:9000") as caller:
+    for chunk in caller.invoke_with_response_stream("function", b"{}"):
+        print(chunk)
 """
 
 from __future__ import annotations
 
-import contextlib
-import selectors
-import socket
-import threading
-import time
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, Self, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Self
 
 from lambda_wire import _names as names
 from lambda_wire import exchanges
-from lambda_wire._errors import Busy, ConnectionLost
 from lambda_wire._events import Accepted, Invocation, Refused
+from lambda_wire._heads import USER_AGENT
+from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsked, InvokeComplete
 from lambda_wire._malformed import Malformed, quote
-from lambda_wire._runtime import USER_AGENT
-from lambda_wire._types import BytesLike
-from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire._sockets import TlsWire, Wire
+from lambda_wire._types import BytesLike, Headers
 
-__all__ = ["ResponseStream", "Runtime", "connect"]
+if TYPE_CHECKING:
+    import ssl
 
-_T = TypeVar("_T")
-_CONNECT_TIMEOUT_S: Final = 5.0
-#: How many buffers one system call takes: IOV_MAX of Linux and macOS.
-_MOST_BUFFERS: Final = 1024
-_DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+__all__ = ["Caller", "ResponseStream", "Runtime", "StreamedAnswer", "connect", "connect_caller"]
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
@@ -56,7 +55,7 @@ class Runtime:
     def __init__(self, host: str, port: int, *, user_agent: str = USER_AGENT) -> None:
         shown = f"[{host}]" if ":" in host else host
         self._session = exchanges.RuntimeSession(host=f"{shown}:{port}", user_agent=user_agent)
-        self._wire = _Wire(host, port, self._session)
+        self._wire = Wire(host, port, self._session, service="Runtime API")
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +158,7 @@ class Runtime:
 class ResponseStream:
     """A streamed response that has begun. End it with ``finish`` or ``fail``."""
 
-    def __init__(self, wire: _Wire, response: exchanges.OpenResponse) -> None:
+    def __init__(self, wire: Wire, response: exchanges.OpenResponse) -> None:
         self._wire = wire
         self._response = response
 
@@ -199,128 +198,189 @@ class ResponseStream:
         return self._wire.run(exchanges.fail_response(self._response, error_type=error_type, error_body=error_body))
 
 
-class _Wire:
-    """One socket at a time, and the loop that answers wants with it."""
+# -- the caller
 
-    def __init__(self, host: str, port: int, session: exchanges.RuntimeSession) -> None:
-        self._address = (host, port)
+
+def connect_caller(
+    endpoint: str,
+    *,
+    sign: exchanges.Sign | None = None,
+    user_agent: str = USER_AGENT,
+    context: ssl.SSLContext | None = None,
+) -> Caller:
+    """Return a caller of the functions at ``endpoint``. Nothing is sent before it is used.
+
+    Args:
+        endpoint: ``http://host:port`` or ``https://host``, as an SDK's ``endpoint_url``.
+        sign: Given method, URL, header fields and payload of each request, returns the fields of the signed request;
+            nothing is signed when not given.
+        user_agent: What the ``User-Agent`` field says.
+        context: How to speak TLS; the standard library's default when not given.
+
+    Raises:
+        Malformed: ``endpoint`` is no such URL, or it or ``user_agent`` is no header value.
+    """
+    scheme, separator, rest = endpoint.rstrip("/").partition("://")
+    host, colon, digits = rest.rpartition(":")
+    if not colon or digits.endswith("]"):
+        host, digits = rest, ""
+    is_port = not colon or digits == "" or (digits.isascii() and digits.isdigit() and int(digits) < 65_536)
+    if not (separator and scheme in _PORTS and host and is_port and not set(host) & set("/?#@")):
+        raise Malformed(f"expected an endpoint as http://host:port or https://host, got {quote(endpoint)}")
+    port = int(digits) if digits else _PORTS[scheme]
+    session = exchanges.CallerSession(host=rest, scheme=scheme, sign=sign, user_agent=user_agent)
+    if scheme == "http":
+        return Caller(session, Wire(host.strip("[]"), port, session, service="Lambda endpoint"))
+    if context is None:
+        import ssl  # only who speaks TLS pays for it
+
+        context = ssl.create_default_context()
+    return Caller(session, TlsWire(host.strip("[]"), port, session, service="Lambda endpoint", context=context))
+
+
+class Caller:
+    """A caller's conversations, blocking. Made by ``connect_caller``; one user at a time.
+
+    A call is sent once. When its connection ends before the answer is complete, the function may have run.
+    """
+
+    def __init__(self, session: exchanges.CallerSession, wire: Wire) -> None:
         self._session = session
-        self._socket: socket.socket | None = None
-        self._selector: selectors.BaseSelector
-        self._in_use = threading.Lock()
-        self._changes = threading.RLock()
-        """Held while the socket is put in place or taken away, so that ``close`` ends this one and no other."""
+        self._wire = wire
 
-    def run(self, exchange: Exchange[_T], timeout: float | None = None) -> _T:
-        if not self._in_use.acquire(blocking=False):
-            exchange.close()
-            self._session.require_open()
-            raise Busy("another caller is using this runtime: wait for it, or use a runtime of your own")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            want = next(exchange)
-            while True:
-                try:
-                    answer = self._do(want, deadline)
-                except BaseException as fault:  # noqa: BLE001  # the conversation decides what a fault means
-                    want = exchange.throw(fault)
-                else:
-                    want = exchange.send(answer)
-        except StopIteration as done:
-            result: _T = done.value
-            return result
-        finally:
-            self._in_use.release()
-            if self._session.closed:
-                self._hang_up_unless_in_use()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Wake whoever waits. The socket is closed by who uses it, never under a thread that waits for it."""
-        with self._changes:
-            self._session.closed = True
-            if self._socket is not None:
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-        self._hang_up_unless_in_use()
+        """Close this caller for good, from whichever thread or signal handler. What runs is not stopped by it."""
+        self._wire.close()
 
-    def _hang_up_unless_in_use(self) -> None:
-        if self._in_use.acquire(blocking=False):
-            self._hang_up()
-            self._in_use.release()
+    def invoke(
+        self,
+        function_name: str,
+        payload: bytes = b"",
+        *,
+        qualifier: str = "",
+        invocation_type: str = "RequestResponse",
+        log_type: str = "None",
+        client_context: str = "",
+        tenant_id: str = "",
+        headers: Headers = (),
+        timeout: float | None = None,
+    ) -> InvokeAnswered:
+        """Call a function and return its whole answer (``Invoke``).
 
-    def _do(self, want: Want, deadline: float | None) -> bytes:
-        match want:
-            case Read():
-                return self._read(want.max_bytes, deadline)
-            case Write():
-                return self._write(want.outgoing, look_first=want.look_first)
-            case Dial():
-                self._dial()
-            case Hangup():
-                self._hang_up()
-            case _ as never:
-                assert_never(never)
-        return b""
+        Args:
+            function_name: Name, partial ARN or ARN.
+            payload: The event, JSON.
+            qualifier: Version or alias.
+            invocation_type: ``RequestResponse``, ``Event`` or ``DryRun``.
+            log_type: ``Tail`` asks for the end of the log.
+            client_context: JSON text.
+            tenant_id: Of a function with tenants.
+            headers: Other fields, names in lower case.
+            timeout: Seconds to wait for the service to speak; ``None`` waits for ever.
 
-    def _dial(self) -> None:
-        host, port = self._address
-        try:
-            made = socket.create_connection(self._address, timeout=_CONNECT_TIMEOUT_S)
-        except OSError as fault:
-            raise ConnectionLost(f"nothing was sent: no Runtime API at {host}:{port} ({fault})") from fault
-        made.settimeout(None)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(made, selectors.EVENT_READ)
-        with self._changes:
-            self._socket = made
+        Raises:
+            CallRefused: The service did not call the function.
+            TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
+            ConnectionLost: The service cannot be reached, or closed the connection before the answer was complete.
+            RemoteProtocolError: The service said what it may not.
+            Malformed: An argument cannot be said on this wire. Nothing was sent.
+            Busy: Another thread uses this caller.
+        """
+        asked = InvokeAsked(
+            function_name=function_name,
+            payload=payload,
+            qualifier=qualifier,
+            invocation_type=invocation_type,
+            log_type=log_type,
+            client_context=client_context,
+            tenant_id=tenant_id,
+            headers=headers,
+        )
+        return self._wire.run(exchanges.invoke(self._session, asked), timeout)
 
-    def _hang_up(self) -> None:
-        if self._socket is not None:
-            self._selector.close()
-            with self._changes:
-                self._socket.close()
-                self._socket = None
+    def invoke_with_response_stream(
+        self,
+        function_name: str,
+        payload: bytes = b"",
+        *,
+        qualifier: str = "",
+        log_type: str = "None",
+        client_context: str = "",
+        tenant_id: str = "",
+        headers: Headers = (),
+        timeout: float | None = None,
+    ) -> StreamedAnswer:
+        """Call a function and return its answer as soon as that begins (``InvokeWithResponseStream``).
 
-    def _connected(self) -> socket.socket:
-        assert self._socket is not None  # a conversation dials before it reads or writes
-        return self._socket
+        Args:
+            function_name: Name, partial ARN or ARN.
+            payload: The event, JSON.
+            qualifier: Version or alias.
+            log_type: ``Tail`` asks for the end of the log.
+            client_context: JSON text.
+            tenant_id: Of a function with tenants.
+            headers: Other fields, names in lower case.
+            timeout: Seconds to wait for the service to speak, each time; ``None`` waits for ever.
 
-    def _read(self, max_bytes: int, deadline: float | None) -> bytes:
-        wire = self._connected()
-        if deadline is not None and not self._selector.select(max(0.0, deadline - time.monotonic())):
-            raise TimeoutError("no invocation came in time; the poll stays open")
-        try:
-            return wire.recv(max_bytes)
-        except OSError:  # whatever the network calls it: no more will come
-            return b""
+        Raises:
+            CallRefused: The service did not call the function.
+            TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
+            ConnectionLost: The service cannot be reached, or closed the connection instead of answering.
+            RemoteProtocolError: The service said what it may not.
+            Malformed: An argument cannot be said on this wire. Nothing was sent.
+            Busy: Another thread uses this caller.
+        """
+        asked = InvokeAsked(
+            function_name=function_name,
+            payload=payload,
+            streaming=True,
+            qualifier=qualifier,
+            log_type=log_type,
+            client_context=client_context,
+            tenant_id=tenant_id,
+            headers=headers,
+        )
+        answer = self._wire.run(exchanges.open_answer(self._session, asked), timeout)
+        return StreamedAnswer(self._wire, answer, timeout)
 
-    def _write(self, outgoing: Outgoing, *, look_first: bool) -> bytes:
-        wire = self._connected()
-        try:
-            if look_first and self._selector.select(0):
-                return self._hear(wire)
-            while outgoing:
-                try:
-                    outgoing.advance(wire.sendmsg(outgoing.next_buffers(_MOST_BUFFERS), [], _DONT_WAIT))
-                except BlockingIOError:
-                    if self._speaks_before_writable(wire):
-                        return self._hear(wire)
-        except OSError as fault:
-            with contextlib.suppress(OSError):  # so that a service that still lives hears that no more will come
-                wire.shutdown(socket.SHUT_WR)
-            raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
-        return b""
 
-    def _speaks_before_writable(self, wire: socket.socket) -> bool:
-        self._selector.modify(wire, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        try:
-            return any(events & selectors.EVENT_READ for _, events in self._selector.select())
-        finally:
-            self._selector.modify(wire, selectors.EVENT_READ)
+class StreamedAnswer(Iterator[bytes]):
+    """A streamed answer: an iterator of its chunks as they arrive. Made by ``invoke_with_response_stream``."""
 
-    def _hear(self, wire: socket.socket) -> bytes:
-        heard = wire.recv(65_536)
-        if not heard:
-            raise ConnectionLost("the service has closed the connection")
-        return heard
+    def __init__(self, wire: Wire, answer: exchanges.OpenAnswer, timeout: float | None) -> None:
+        self._wire = wire
+        self._answer = answer
+        self._timeout = timeout
+
+    @property
+    def accepted(self) -> InvokeAccepted:
+        """What the head of the answer said: the function's content type, the request id."""
+        return self._answer.accepted
+
+    @property
+    def complete(self) -> InvokeComplete | None:
+        """How the answer ended: with an error of the function, with the log; ``None`` before its end."""
+        return self._answer.complete
+
+    def __next__(self) -> bytes:
+        """Return the next chunk as soon as it is there.
+
+        Raises:
+            StopIteration: The answer is ``complete``.
+            CallFailed: The service ended the stream with an exception or error message.
+            TimeoutError: Nothing came in time. It may be asked for again.
+            ConnectionLost: The connection ended before the answer was complete.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The caller has made another call, and this answer was given up for it.
+            Busy: Another thread uses this caller.
+        """
+        chunk = self._wire.run(exchanges.next_chunk(self._answer), self._timeout)
+        if chunk is None:
+            raise StopIteration
+        return chunk

@@ -66,6 +66,7 @@ FLOORS: dict[str, float] = {
     "_wants": 5,
     "exchanges": 5.5,  # they are generators of wants
     # drivers
+    "_sockets": 6,
     "_transport": 6,
     "asyncio": 6.5,  # facades over the transport
     "sync": 6.5,

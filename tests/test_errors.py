@@ -10,6 +10,8 @@ import pytest
 from lambda_wire import _errors as errors
 from lambda_wire._errors import (
     Busy,
+    CallFailed,
+    CallRefused,
     ConnectionLost,
     LocalProtocolError,
     ProtocolError,
@@ -18,9 +20,12 @@ from lambda_wire._errors import (
     StreamInterrupted,
 )
 from lambda_wire._events import Accepted, Refused
+from lambda_wire._invoke_events import InvokeFailed, InvokeRefused
 from lambda_wire._malformed import Malformed
 
 REFUSAL = Refused(status=403, error_type="InvalidStateTransition", error_message="no")
+CALL_REFUSAL = InvokeRefused(status=404, error_type="ResourceNotFoundException", message="no function")
+FAILURE = InvokeFailed(error_code="InternalFailure", message="sorry")
 FAULTS: list[Exception] = [
     ProtocolError("p"),
     LocalProtocolError("l"),
@@ -28,6 +33,8 @@ FAULTS: list[Exception] = [
     RemoteProtocolError("r", reply=REFUSAL),
     ConnectionLost("c"),
     Busy("b"),
+    CallFailed(FAILURE),
+    CallRefused(CALL_REFUSAL),
     RequestRefused(REFUSAL),
     StreamInterrupted(None),
     StreamInterrupted(Accepted()),
@@ -80,3 +87,11 @@ def test_an_interrupted_stream_says_how(answer: Accepted | Refused | None, said:
     fault = StreamInterrupted(answer)
     assert fault.answer is answer
     assert str(fault) == f"the service {said} before the streamed response was complete"
+
+
+def test_a_call_that_came_to_nothing_says_why() -> None:
+    """In words, and as the event."""
+    refused, failed = CallRefused(CALL_REFUSAL), CallFailed(FAILURE)
+    assert (refused.refusal, failed.failure) == (CALL_REFUSAL, FAILURE)
+    assert str(refused) == "the service refused with 404 ResourceNotFoundException: no function"
+    assert str(failed) == "the service ended the answer with InternalFailure: sorry"

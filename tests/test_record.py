@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lambda_wire._record import field, record
+from lambda_wire._record import field, record, replaced
 
 
 @record
@@ -169,3 +169,12 @@ def test_keeps_its_name_and_its_documentation() -> None:
     """For tracebacks, help and pickle."""
     assert Point.__doc__ == "A place."
     assert (Point.__name__, Point.__qualname__, Point.__module__) == ("Point", "Point", __name__)
+
+
+def test_a_record_may_be_made_from_another() -> None:
+    """With some fields changed, through the same door; the other stays what it was."""
+    point = Point(x=1, secret="s")
+    assert replaced(point, y=7) == Point(x=1, y=7, secret="s")
+    assert point.y == 2
+    with pytest.raises(TypeError, match="unknown"):
+        replaced(point, z=1)

@@ -75,7 +75,7 @@ class TestHttpResponse:
             HttpResponse(status_code=700)
         with pytest.raises(Malformed, match="header 'x-n' must be a string, got int"):
             HttpResponse(headers={"x-n": 7})  # type: ignore[dict-item]  # the check under test
-        with pytest.raises(Malformed, match="no control characters"):
+        with pytest.raises(Malformed, match="without control characters"):
             HttpResponse(cookies=["a=1\r\nb: 2"])
 
     def test_refuses_what_must_not_be_sent(self) -> None:

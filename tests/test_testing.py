@@ -190,18 +190,18 @@ def test_a_stream_that_fails_within_its_prelude_has_none() -> None:
 def test_a_stream_beyond_its_limit_is_given_up_to_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The piece that exceeds it is cut where it does."""
+    """The piece that exceeds it is cut one byte beyond it, as AWS was recorded to."""
     monkeypatch.setattr("lambda_wire._limits.MAX_STREAM", 8)
     caplog.set_level(logging.INFO, "lambda_wire.local")
     with LocalLambda(lambda _, __: StreamingResponse([b"12345", b"67890", b"more"])) as fn:
         stream = fn.stream({})
-        assert [next(stream), next(stream)] == [b"12345", b"678"]
+        assert [next(stream), next(stream)] == [b"12345", b"6789"]
         with pytest.raises(FunctionError) as caught:
             next(stream)
         assert caught.value.error_type == "Function.ResponseSizeTooLarge"
         fn.invoke({})  # the lines of an invocation are complete when the next one runs
     report = next(message for message in caplog.messages if message.startswith("REPORT"))
-    assert "\tBytes: 8\t" in report
+    assert "\tBytes: 9\t" in report
     assert report.endswith("Status: error")
 
 

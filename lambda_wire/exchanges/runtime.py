@@ -1,20 +1,12 @@
-"""Every conversation of a runtime with the Runtime API, once, as a generator of wants.
+"""The conversations of a runtime with the Runtime API.
 
-A driver runs them; to write a driver for another event loop is to answer four wants::
-
-    want = next(exchange)
-    while True:
-        want = exchange.send(answer_to(want))  # StopIteration carries the result
-
-A ``RuntimeSession`` outlives its connections: one is kept for as long as it can be used and another is dialled when
-the service closed it. A poll is asked again only when the connection that carried it is gone. An answer to an
-invocation is posted once: when its connection ends before the service has answered, its fate is unknown and stays so.
+A poll is asked again only when the connection that carried it is gone. An answer to an invocation is posted once: when
+its connection ends before the service has answered, its fate is unknown and stays so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
 from lambda_wire import _names as names
@@ -36,21 +28,14 @@ from lambda_wire._events import (
 from lambda_wire._fields import as_bytes, require_field_value
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
-from lambda_wire._signals import Signal
 from lambda_wire._state import Turn
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire._wants import Exchange
+from lambda_wire.exchanges.session import Session
 
 __all__ = [
-    "Dial",
-    "Exchange",
-    "Hangup",
     "OpenResponse",
-    "Outgoing",
-    "Read",
     "RuntimeSession",
-    "Want",
-    "Write",
     "fail_response",
     "finish_response",
     "next_invocation",
@@ -62,7 +47,7 @@ __all__ = [
 ]
 
 
-class RuntimeSession:
+class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
     """One runtime, across the connections that it uses one after the other.
 
     Args:
@@ -70,8 +55,7 @@ class RuntimeSession:
         user_agent: What the ``User-Agent`` field says.
 
     Attributes:
-        closed: Whether every conversation raises ``ConnectionLost`` and none dials. Whoever sets it also ends the
-            connection, so that a driver that waits answers as if the peer had ended.
+        response: The streamed response that is open, if there is one.
 
     Raises:
         Malformed: ``host`` or ``user_agent`` is no header value.
@@ -81,16 +65,9 @@ class RuntimeSession:
         require_field_value(host, "host")
         require_field_value(user_agent, "user_agent")
         lifecycle = StandardLifecycle(snap_start=True)
-        self._new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
-        self.connection: RuntimeConnection = self._new_connection()
-        self.connected: bool = False
+        new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
+        super().__init__("runtime", new_connection, RuntimeConnection.next_event)
         self.response: OpenResponse | None = None
-        self.closed: bool = False
-
-    def require_open(self) -> None:
-        """Raise ``ConnectionLost`` when ``closed`` was set."""
-        if self.closed:
-            raise ConnectionLost("this runtime was closed")
 
     def connect(self) -> Exchange[None]:
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
@@ -106,18 +83,8 @@ class RuntimeSession:
         if self.connection.awaiting_invocation:
             return  # whatever else is asked on it is refused: the invocation must not be lost
         if self.connection.awaiting_answer:
-            yield from _answer(self)
-        if self.connected and not self.connection.must_close:
-            with suppress(ConnectionLost):
-                if not (yield Write(outgoing=Outgoing(), look_first=True)):
-                    return
-        self.connection.abandon()
-        self.connected = False
-        for want in (Hangup(), Dial()):
-            yield want
-            self.require_open()
-        self.connection = self._new_connection()
-        self.connected = True
+            yield from self.hear()
+        yield from super().connect()
 
 
 class OpenResponse:
@@ -141,7 +108,7 @@ def next_invocation(session: RuntimeSession) -> Exchange[Invocation]:
     while True:
         kept = session.connection
         if kept.awaiting_invocation:
-            answer = yield from _answer(session)
+            answer = yield from session.hear()
         else:
             yield from session.connect()
             answer = yield from _ask(session, NextAsked())
@@ -304,46 +271,13 @@ def _parts(chunks: Sequence[BytesLike]) -> list[ResponseChunk]:
 
 def _ask(session: RuntimeSession, event: Ask) -> Exchange[RuntimeEvent]:
     """Send a request, or the end of one, and return its answer."""
-    answer = yield from _say(session, session.connection.send_buffers(event), look_first=False)
-    return (yield from _answer(session)) if answer is None else answer
+    answer = yield from session.say(session.connection.send_buffers(event), look_first=False)
+    return (yield from session.hear()) if answer is None else answer
 
 
 def _say_parts(session: RuntimeSession, parts: list[ResponseChunk], head: Sequence[BytesLike] = ()) -> Exchange[None]:
     """Send parts of a streamed response."""
     buffers = [*head, *(buffer for part in parts for buffer in session.connection.send_buffers(part))]
-    answer = yield from _say(session, buffers, look_first=True)
+    answer = yield from session.say(buffers, look_first=True)
     if answer is not None:
         raise StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)
-
-
-def _say(session: RuntimeSession, buffers: Sequence[BytesLike], *, look_first: bool) -> Exchange[RuntimeEvent | None]:
-    """Write it all; or return what the service answered, or that it has gone, before all was written."""
-    connection, outgoing = session.connection, Outgoing(buffers)
-    try:
-        while heard := (yield Write(outgoing=outgoing, look_first=look_first)):
-            connection.receive_data(heard)
-            event = connection.next_event()
-            if not isinstance(event, Signal):
-                connection.send_failed()
-                return event
-            if connection.must_close:  # an answer has begun that ends the connection
-                break
-        else:
-            return None
-    except ConnectionLost:
-        pass
-    except BaseException:
-        connection.send_failed()
-        raise
-    connection.send_failed()
-    return (yield from _answer(session))
-
-
-def _answer(session: RuntimeSession) -> Exchange[RuntimeEvent]:
-    """Read until the service has answered or gone."""
-    while True:
-        session.require_open()
-        event = session.connection.next_event()
-        if not isinstance(event, Signal):
-            return event
-        session.connection.receive_data((yield Read()))

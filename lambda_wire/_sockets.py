@@ -1,0 +1,262 @@
+"""Blocking sockets that answer wants: one connection at a time, on one thread, over TCP or TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
+
+from lambda_wire._errors import Busy, ConnectionLost
+from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["TlsWire", "Wire"]
+
+_T = TypeVar("_T")
+_CONNECT_TIMEOUT_S: Final = 5.0
+#: How many buffers one system call takes: IOV_MAX of Linux and macOS.
+_MOST_BUFFERS: Final = 1024
+_DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+#: What one TLS record holds (RFC 8446, 5.1).
+_RECORD: Final = 16_384
+
+
+class Closable(Protocol):
+    """What is known of a session here."""
+
+    closed: bool
+
+    def require_open(self) -> None:
+        """Raise ``ConnectionLost`` when ``closed`` was set."""
+
+
+class Wire:
+    """One socket at a time, and the loop that answers wants with it.
+
+    Args:
+        host: Where to dial.
+        port: Where to dial.
+        session: Whose conversations are held.
+        service: What is expected there, in messages.
+    """
+
+    def __init__(self, host: str, port: int, session: Closable, *, service: str) -> None:
+        self._host, self._port = host, port
+        self._session = session
+        self._service = service
+        self._socket: socket.socket | None = None
+        self._selector: selectors.BaseSelector
+        self._in_use = threading.Lock()
+        self._changes = threading.RLock()
+        """Held while the socket is put in place or taken away, so that ``close`` ends this one and no other."""
+
+    def run(self, exchange: Exchange[_T], timeout: float | None = None) -> _T:
+        """Hold a conversation and return its result.
+
+        Args:
+            exchange: The conversation.
+            timeout: How many seconds it may wait for the service to speak.
+
+        Raises:
+            TimeoutError: The service said nothing in time.
+            Busy: Another conversation is being held.
+        """
+        if not self._in_use.acquire(blocking=False):
+            exchange.close()
+            self._session.require_open()
+            raise Busy("another caller is using this connection: wait for it, or use one of your own")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            want = next(exchange)
+            while True:
+                try:
+                    answer = self._do(want, deadline)
+                except BaseException as fault:  # noqa: BLE001  # the conversation decides what a fault means
+                    want = exchange.throw(fault)
+                else:
+                    want = exchange.send(answer)
+        except StopIteration as done:
+            result: _T = done.value
+            return result
+        finally:
+            self._in_use.release()
+            if self._session.closed:
+                self._hang_up_unless_in_use()
+
+    def close(self) -> None:
+        """Wake whoever waits. The socket is closed by who uses it, never under a thread that waits for it."""
+        with self._changes:
+            self._session.closed = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        self._hang_up_unless_in_use()
+
+    def _hang_up_unless_in_use(self) -> None:
+        if self._in_use.acquire(blocking=False):
+            self._hang_up()
+            self._in_use.release()
+
+    def _do(self, want: Want, deadline: float | None) -> bytes:
+        match want:
+            case Read():
+                return self._read(want.max_bytes, deadline)
+            case Write():
+                return self._write(want.outgoing, look_first=want.look_first)
+            case Dial():
+                self._dial()
+            case Hangup():
+                self._hang_up()
+            case _ as never:
+                assert_never(never)
+        return b""
+
+    def _dial(self) -> None:
+        try:
+            made = self._connect()
+        except OSError as fault:
+            raise ConnectionLost(
+                f"nothing was sent: no {self._service} at {self._host}:{self._port} ({fault})"
+            ) from fault
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(made, selectors.EVENT_READ)
+        with self._changes:
+            self._socket = made
+
+    def _connect(self) -> socket.socket:
+        made = socket.create_connection((self._host, self._port), timeout=_CONNECT_TIMEOUT_S)
+        made.settimeout(None)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._selector.close()
+            with self._changes:
+                self._socket.close()
+                self._socket = None
+
+    def _connected(self) -> socket.socket:
+        assert self._socket is not None  # a conversation dials before it reads or writes
+        return self._socket
+
+    def _read(self, max_bytes: int, deadline: float | None) -> bytes:
+        try:
+            return self._receive(max_bytes, deadline)
+        except TimeoutError:
+            raise
+        except OSError:  # whatever the network calls it: no more will come
+            return b""
+
+    def _write(self, outgoing: Outgoing, *, look_first: bool) -> bytes:
+        try:
+            if look_first and (heard := self._look()):
+                return heard
+            while outgoing:
+                try:
+                    outgoing.advance(self._send(outgoing))
+                except BlockingIOError:
+                    if self._speaks_before_writable() and (heard := self._look()):
+                        return heard
+        except OSError as fault:
+            with contextlib.suppress(OSError):  # so that a service that still lives hears that no more will come
+                self._connected().shutdown(socket.SHUT_WR)
+            raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
+        return b""
+
+    def _speaks_before_writable(self) -> bool:
+        wire = self._connected()
+        self._selector.modify(wire, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        try:
+            return any(events & selectors.EVENT_READ for _, events in self._selector.select())
+        finally:
+            self._selector.modify(wire, selectors.EVENT_READ)
+
+    def _wait(self, deadline: float | None) -> None:
+        """Wait until there is something to read."""
+        if not self._selector.select(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            raise TimeoutError("the service said nothing in time; what was asked of it stays open")
+
+    # -- TCP
+
+    def _receive(self, max_bytes: int, deadline: float | None) -> bytes:
+        """Return what comes next; ``b""`` at the end."""
+        if deadline is not None:
+            self._wait(deadline)
+        return self._connected().recv(max_bytes)
+
+    def _look(self) -> bytes:
+        """Return what is there, ``b""`` when nothing is."""
+        return _or_lost(self._connected().recv(65_536)) if self._selector.select(0) else b""
+
+    def _send(self, outgoing: Outgoing) -> int:
+        """Return how much was written without waiting."""
+        return self._connected().sendmsg(outgoing.next_buffers(_MOST_BUFFERS), [], _DONT_WAIT)
+
+
+class TlsWire(Wire):
+    """The same over TLS.
+
+    A record that is there need not hold data (RFC 8446, 4.6), so the socket never blocks: only waits do.
+
+    Args:
+        host: Where to dial, and whose certificate is expected.
+        port: Where to dial.
+        session: Whose conversations are held.
+        service: What is expected there, in messages.
+        context: How to speak TLS.
+    """
+
+    def __init__(self, host: str, port: int, session: Closable, *, service: str, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, session, service=service)
+        self._context = context
+
+    def _connect(self) -> ssl.SSLSocket:
+        plain = super()._connect()
+        plain.settimeout(_CONNECT_TIMEOUT_S)
+        try:
+            made = self._context.wrap_socket(plain, server_hostname=self._host)
+        except BaseException:
+            plain.close()
+            raise
+        made.setblocking(False)
+        return made
+
+    def _receive(self, max_bytes: int, deadline: float | None) -> bytes:
+        while True:
+            try:
+                return self._connected().recv(max_bytes)
+            except _would_block():
+                self._wait(deadline)
+
+    def _look(self) -> bytes:
+        try:
+            return _or_lost(self._connected().recv(65_536))
+        except _would_block():
+            return b""
+
+    def _send(self, outgoing: Outgoing) -> int:
+        record = bytearray()
+        for buffer in outgoing.next_buffers(_MOST_BUFFERS):
+            record += memoryview(buffer)[: _RECORD - len(record)]
+        try:
+            return self._connected().send(record)
+        except _would_block() as fault:
+            raise BlockingIOError from fault
+
+
+def _would_block() -> tuple[type[OSError], ...]:
+    import ssl  # only who speaks TLS pays for it
+
+    return ssl.SSLWantReadError, ssl.SSLWantWriteError
+
+
+def _or_lost(heard: bytes) -> bytes:
+    if not heard:
+        raise ConnectionLost("the service has closed the connection")
+    return heard

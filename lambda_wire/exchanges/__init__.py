@@ -1,0 +1,54 @@
+"""Every conversation, once, as a generator of wants: of a runtime with the Runtime API, of a caller with Lambda.
+
+A driver runs them; to write a driver for another event loop is to answer four wants::
+
+    want = next(exchange)
+    while True:
+        want = exchange.send(answer_to(want))  # StopIteration carries the result
+
+A session outlives its connections: one is kept for as long as it can be used, and another is dialled when the service
+closed it.
+"""
+
+from __future__ import annotations
+
+from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire.exchanges.caller import CallerSession, OpenAnswer, Sign, invoke, next_chunk, open_answer
+from lambda_wire.exchanges.runtime import (
+    OpenResponse,
+    RuntimeSession,
+    fail_response,
+    finish_response,
+    next_invocation,
+    report_error,
+    report_init_error,
+    respond,
+    start_response,
+    write_chunks,
+)
+
+__all__ = [
+    "CallerSession",
+    "Dial",
+    "Exchange",
+    "Hangup",
+    "OpenAnswer",
+    "OpenResponse",
+    "Outgoing",
+    "Read",
+    "RuntimeSession",
+    "Sign",
+    "Want",
+    "Write",
+    "fail_response",
+    "finish_response",
+    "invoke",
+    "next_chunk",
+    "next_invocation",
+    "open_answer",
+    "report_error",
+    "report_init_error",
+    "respond",
+    "start_response",
+    "write_chunks",
+]

@@ -1,0 +1,184 @@
+"""The conversations of a caller with Lambda.
+
+A call is sent once: when its connection ends before the answer is complete, whether the function ran is unknown and
+stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from lambda_wire._errors import CallFailed, CallRefused, ConnectionLost, LocalProtocolError
+from lambda_wire._events import ConnectionClosed
+from lambda_wire._fields import require_field_value
+from lambda_wire._heads import USER_AGENT
+from lambda_wire._invoke import InvokeConnection, InvokeEvent
+from lambda_wire._invoke_events import (
+    InvokeAccepted,
+    InvokeAnswered,
+    InvokeAsked,
+    InvokeComplete,
+    InvokeFailed,
+    InvokeRefused,
+    PayloadChunk,
+)
+from lambda_wire._malformed import Malformed
+from lambda_wire._record import replaced
+from lambda_wire._signals import Signal
+from lambda_wire._types import Headers
+from lambda_wire._wants import Exchange, Read
+from lambda_wire.exchanges.session import Session
+
+__all__ = ["CallerSession", "OpenAnswer", "Sign", "invoke", "next_chunk", "open_answer"]
+
+Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
+"""Given method, URL, header fields and payload of a request, returns the fields of the signed request.
+
+Fields that the request has already are not sent twice.
+"""
+
+
+class CallerSession(Session[InvokeConnection, InvokeEvent]):
+    """One caller, across the connections that it uses one after the other.
+
+    Args:
+        host: What the ``Host`` field says, such as ``127.0.0.1:9000``.
+        scheme: ``http`` or ``https``: what a signer is told.
+        sign: Signs each request; nothing is signed when not given.
+        user_agent: What the ``User-Agent`` field says.
+
+    Raises:
+        Malformed: ``host`` or ``user_agent`` is no header value.
+    """
+
+    def __init__(
+        self, *, host: str, scheme: str = "http", sign: Sign | None = None, user_agent: str = USER_AGENT
+    ) -> None:
+        require_field_value(host, "host")
+        require_field_value(user_agent, "user_agent")
+        self._url = f"{scheme}://{host}"
+        self._sign = sign
+        new_connection = partial(InvokeConnection, host=host, user_agent=user_agent)
+        super().__init__("caller", new_connection, InvokeConnection.next_event)
+        self.answer: OpenAnswer | None = None
+
+    def signed(self, asked: InvokeAsked) -> InvokeAsked:
+        """Return a call with what the signer adds to it.
+
+        Raises:
+            Malformed: The call cannot be said on this wire, or the signer returned what is no header field.
+        """
+        if self._sign is None:
+            return asked
+        method, target, fields = self.connection.request(asked)
+        given = {name.lower() for name, _ in fields}
+        signed = self._sign(method, self._url + target, fields, asked.payload)
+        added = tuple((name.lower(), value) for name, value in signed if name.lower() not in given)
+        return replaced(asked, headers=asked.headers + added)
+
+
+class OpenAnswer:
+    """The streamed answer to a call.
+
+    Attributes:
+        accepted: What its head said.
+        complete: How it ended; ``None`` until then.
+    """
+
+    def __init__(self, session: CallerSession, accepted: InvokeAccepted) -> None:
+        self.session: CallerSession = session
+        self.accepted: InvokeAccepted = accepted
+        self.complete: InvokeComplete | None = None
+
+
+def invoke(session: CallerSession, asked: InvokeAsked) -> Exchange[InvokeAnswered]:
+    """Call a function by Invoke and return the whole answer.
+
+    Raises:
+        CallRefused: The service did not call the function.
+        ConnectionLost: The service cannot be reached, or closed the connection before the answer was complete.
+        RemoteProtocolError: The service said what it may not.
+        Malformed: The call cannot be said on this wire, or asks for a stream. Nothing was sent.
+    """
+    if asked.streaming:
+        raise Malformed("Invoke answers whole: open_answer() is for a call with streaming=True")
+    event = yield from _call(session, asked)
+    assert isinstance(event, InvokeAnswered)  # the role gives no other to this call
+    return event
+
+
+def open_answer(session: CallerSession, asked: InvokeAsked) -> Exchange[OpenAnswer]:
+    """Call a function by InvokeWithResponseStream and return its answer as soon as its head is there.
+
+    An answer that was opened before and not read to its end is given up with its connection: the function runs on.
+
+    Raises:
+        CallRefused: The service did not call the function.
+        ConnectionLost: The service cannot be reached, or closed the connection instead of answering.
+        RemoteProtocolError: The service said what it may not.
+        Malformed: The call cannot be said on this wire, or asks for no stream. Nothing was sent.
+    """
+    if not asked.streaming:
+        raise Malformed("InvokeWithResponseStream needs a call with streaming=True")
+    event = yield from _call(session, asked)
+    assert isinstance(event, InvokeAccepted)  # the role gives no other to this call
+    session.answer = OpenAnswer(session, event)
+    return session.answer
+
+
+def next_chunk(answer: OpenAnswer) -> Exchange[bytes | None]:
+    """Return the next bytes of a streamed answer as soon as they are there; ``None`` when it is complete.
+
+    Raises:
+        CallFailed: The service ended the stream with an exception or error message.
+        ConnectionLost: The connection ended before the answer was complete.
+        RemoteProtocolError: The service said what it may not.
+        LocalProtocolError: The answer was given up, because its session has made another call.
+    """
+    session = answer.session
+    while answer.complete is None:
+        if session.answer is not answer:
+            raise LocalProtocolError("nothing more comes of this answer: it was given up for another call")
+        event = yield from session.hear()
+        match event:
+            case PayloadChunk():
+                if event.payload:
+                    return event.payload
+            case InvokeComplete():
+                yield from _read_end(session)
+                answer.complete = event
+            case InvokeFailed():
+                session.connection.abandon()
+                raise CallFailed(event)
+            case _:
+                raise _lost(event)
+    return None
+
+
+def _call(session: CallerSession, asked: InvokeAsked) -> Exchange[InvokeEvent]:
+    """Send a call and return the head of its answer, or its whole answer."""
+    signed = session.signed(asked)
+    session.answer = None
+    yield from session.connect()
+    event = yield from session.say(session.connection.send_buffers(signed), look_first=False)
+    if event is None:
+        event = yield from session.hear()
+    if isinstance(event, InvokeRefused):
+        raise CallRefused(event)
+    if isinstance(event, ConnectionClosed):
+        raise _lost(event)
+    return event
+
+
+def _read_end(session: CallerSession) -> Exchange[None]:
+    """Read what follows the last message, so that the connection can carry another call."""
+    connection = session.connection
+    while connection.awaiting_answer and isinstance(connection.next_event(), Signal) and connection.awaiting_answer:
+        connection.receive_data((yield Read()))
+
+
+def _lost(event: InvokeEvent) -> ConnectionLost:
+    assert isinstance(event, ConnectionClosed)
+    return ConnectionLost("the service closed the connection before the answer was complete: the function may have run")
