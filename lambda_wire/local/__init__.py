@@ -14,7 +14,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from lambda_wire.local.report import Report
 from lambda_wire.local.server import EmbeddedLambda
+from lambda_wire.local.terminal import Terminal
 from lambda_wire.local.worker import child_process
 
 __all__ = ["run"]
@@ -49,10 +51,18 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     words = command or [sys.executable, "-P", "-m", "lambda_wire", "run", handler]
     if shutil.which(words[0]) is None:
         return _fail(f"there is no command {words[0]!r}: a runtime is named after --, a handler as MODULE.FUNCTION")
+    terminal = Terminal.stdout()
     embedded = EmbeddedLambda(
-        child_process(words, handler=handler), timeout_s=options.timeout, environments=options.environments
+        child_process(words, handler=handler, terminal=terminal),
+        report=Report(terminal.write_line),
+        timeout_s=options.timeout,
+        environments=options.environments,
+        simulate_bandwidth=options.simulate_bandwidth,
     )
-    return asyncio.run(_serve(embedded, options.host, options.port))
+    try:
+        return asyncio.run(_serve(embedded, terminal, options.host, options.port))
+    finally:
+        terminal.close()
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +72,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, default=9000, help="port for callers, 0 for any (default: %(default)s)")
     parser.add_argument("--timeout", type=_seconds, default=900.0, metavar="SECONDS", help="the function's timeout")
     parser.add_argument("--environments", type=_count, default=1, metavar="N", help="callers served at once")
+    parser.add_argument(
+        "--simulate-bandwidth", action="store_true", help="stream as AWS does: 6 MB at full speed, then 2 MB/s"
+    )
     parser.add_argument("handler", nargs="?", default="", metavar="MODULE.FUNCTION", help="the handler to serve")
 
 
@@ -93,7 +106,7 @@ def _fail(message: str) -> int:
     return 1
 
 
-async def _serve(embedded: EmbeddedLambda, host: str, port: int) -> int:
+async def _serve(embedded: EmbeddedLambda, terminal: Terminal, host: str, port: int) -> int:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -104,7 +117,7 @@ async def _serve(embedded: EmbeddedLambda, host: str, port: int) -> int:
     except (OSError, UnicodeError) as fault:
         return _fail(_describe(fault, host, port))
     try:
-        print(f"Listening on http://{embedded.address}/    try: curl -N http://{embedded.address}/", flush=True)
+        terminal.write_line(f"Listening on http://{embedded.address}/    try: curl -N http://{embedded.address}/")
         await interrupted.wait()
     finally:
         await embedded.stop()

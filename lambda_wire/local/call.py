@@ -20,6 +20,8 @@ from lambda_wire import _names as names
 from lambda_wire._events import Invocation
 from lambda_wire._http_event import media_type
 from lambda_wire._record import field, record
+from lambda_wire.local.bandwidth import Throttle
+from lambda_wire.local.log import Log
 
 __all__ = ["Call", "Failure", "Started", "fresh_request_id", "fresh_trace_id"]
 
@@ -70,6 +72,8 @@ class Call:
         max_stream: The largest streamed response.
 
     Attributes:
+        log: What was written while it ran.
+        throttle: What holds its response back, if that is a stream.
         failure: Why it failed; ``None`` while it is under way and when it ended well.
         ended: Whether the response is complete or will never be.
         size: Bytes of the response so far.
@@ -92,6 +96,8 @@ class Call:
         self.client_context = client_context
         self.tenant_id = tenant_id
         self.max_stream = max_stream
+        self.log: Log = Log()
+        self.throttle: Throttle | None = None
         self.failure: Failure | None = None
         self.ended: bool = False
         self.size: int = 0
@@ -101,6 +107,9 @@ class Call:
         self._discarded = False
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._left = asyncio.Event()
+        """Set when nobody waits for the response any more."""
+        self._logged = asyncio.Event()
 
     def invocation(self, *, function_arn: str, deadline_ms: int) -> Invocation:
         """Return what the runtime is told."""
@@ -123,7 +132,9 @@ class Call:
         self._news.set()
 
     async def write(self, piece: bytes) -> None:
-        """Pass on bytes of the response, and wait while the caller has not taken those before."""
+        """Pass on bytes of the response, a stream's at its pace; wait while the caller has not taken those before."""
+        if piece and self.throttle is not None and self._started is not None and self._started.streaming:
+            await self.throttle.wait(len(piece), self._left)
         if self.ended or not piece:
             return
         if self.first_byte_at is None:
@@ -144,6 +155,11 @@ class Call:
             self.failure = failure
             self._news.set()
             self._room.set()
+            self._left.set()
+
+    def close_log(self) -> None:
+        """Say that nothing more will be logged."""
+        self._logged.set()
 
     # -- the caller's end
 
@@ -174,6 +190,15 @@ class Call:
         self._discarded = True
         self._pieces.clear()
         self._room.set()
+        self._left.set()
+
+    async def log_tail(self) -> bytes:
+        """Wait until the environment is done with it, however it ended; return the end of its log.
+
+        The runtime is done later than its response, which has to be taken or discarded: see the module.
+        """
+        await self._logged.wait()
+        return self.log.tail()
 
     async def _listen(self) -> None:
         self._news.clear()

@@ -1,119 +1,101 @@
-"""One caller's connection: HTTP/1.1 and 1.0, kept alive, one request after the other; who answers is decided elsewhere.
-
-A caller who leaves is noticed when something is written to him. Nothing is raised then: whatever runs for him goes on
-to its end, and the rest is thrown away.
-"""
+"""The callers' port, connection by connection: requests are read, and answered in plain HTTP or as Invoke is."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from lambda_wire import _names as names
-from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
-from lambda_wire._events import ConnectionClosed
+from lambda_wire._errors import RemoteProtocolError
+from lambda_wire._events import ConnectionClosed, Continue, Refused
 from lambda_wire._heads import encode_response_head
-from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead
-from lambda_wire._malformed import Malformed
-from lambda_wire._record import field, record
-from lambda_wire._signals import Role, Signal
+from lambda_wire._invoke_events import InvokeAnswer, InvokeAsked, InvokeRefused, InvokeViolation, OtherAsked
+from lambda_wire._invoke_service import InvokeServiceConnection
+from lambda_wire._record import replaced
+from lambda_wire._signals import Signal
 from lambda_wire._types import BytesLike, Headers
+from lambda_wire.local.call import fresh_request_id
+from lambda_wire.local.peer import Peer
 
-__all__ = ["AnswerCaller", "Reply", "Request", "serve_caller"]
+__all__ = ["AnswerInvoke", "AnswerOther", "Caller", "serve_caller"]
 
-_READ: Final = 65_536
-_LINGER_S: Final = 2.0
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS: Final = (204, 304)
-
-
-@record
-class Request:
-    """A whole request."""
-
-    head: RequestHead
-    body: bytes = field(repr=False)
-    too_large: bool
-    """Whether the body was larger than can be served, so that it is not here."""
-    source_ip: str
+AnswerInvoke: TypeAlias = "Callable[[InvokeAsked, Caller], Awaitable[None]]"
+AnswerOther: TypeAlias = "Callable[[OtherAsked, Caller], Awaitable[None]]"
 
 
-AnswerCaller: TypeAlias = "Callable[[Request, Reply], Awaitable[None]]"
-
-
-class Reply:
-    """The answer to one request.
+class Caller:
+    """Who is answered. One who has left is not told anything more: the function runs on, as on AWS.
 
     Attributes:
-        keep_alive: Whether another request may follow.
-        bodiless: Whether what is written is thrown away: the answer to HEAD, or a 204 or 304.
+        address: His IP address.
+        cut_off: Whether his connection was closed in the middle of an answer.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, head: RequestHead) -> None:
-        self._writer = writer
-        self._head = head
+    def __init__(self, peer: Peer, connection: InvokeServiceConnection) -> None:
+        self._peer = peer
+        self._connection = connection
         self._gone = False
-        self._chunked = False
-        self.bodiless: bool = False
-        self.keep_alive: bool = head.keep_alive
+        self.address: str = peer.address
+        self.cut_off: bool = False
 
-    async def send(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """Send a whole answer. HEAD, 204 and 304 get no body, and HEAD a length of 0 (recorded 2026-09)."""
-        bodiless = self._head.method == "HEAD" or status in _BODILESS
-        length: Headers = ((names.CONTENT_LENGTH, "0" if bodiless else str(len(body))),)
-        await self._send_head(status, headers, () if status in _BODILESS else length)
-        if body and not bodiless:
-            await self._write([body])
+    async def send(self, answer: InvokeAnswer | Refused | Continue) -> None:
+        """Answer an Invoke."""
+        await self._write(self._connection.send_buffers(answer, date=_now()))
 
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer whose body follows piece by piece: in chunks, or to HTTP/1.0 up to the end."""
-        self.bodiless = self._head.method == "HEAD" or status in _BODILESS
-        self._chunked = not self.bodiless and self._head.http_version != "1.0"
-        framing: Headers = ()
-        if self._chunked:
-            framing = ((names.TRANSFER_ENCODING, "chunked"),)
-        elif not self.bodiless:
-            self.keep_alive = False
-        elif status not in _BODILESS:
-            framing = ((names.CONTENT_LENGTH, "0"),)
-        await self._send_head(status, headers, framing)
+    # -- plain HTTP
 
-    async def _send_head(self, status: int, headers: Headers, framing: Headers) -> None:
-        """Send the head; fields in AWS's order: date, content type, framing, connection, everything else."""
-        first = tuple(pair for pair in headers if pair[0].lower() == "content-type")
+    async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Send a whole answer. HEAD gets a length of 0 (recorded 2026-09)."""
+        head_only = self._connection.turns.head.method == "HEAD"
+        buffers = self._start(status, headers, 0 if head_only else len(body))
+        buffers += self._connection.turns.part_buffers(body)
+        await self._write(buffers + self._connection.turns.end_answer())
+
+    async def begin(self, status: int, headers: Headers) -> bool:
+        """Send the head of an answer whose body follows piece by piece; say whether it has one at all."""
+        head_only = self._connection.turns.head.method == "HEAD"
+        framing = self._connection.turns.framing(status, 0 if head_only else None)
+        await self._write(self._start(status, headers, 0 if head_only else None))
+        return framing.has_body
+
+    def _start(self, status: int, headers: Headers, size: int | None) -> list[BytesLike]:
+        """Begin an answer; its fields in AWS's order: date, content type, framing, connection, everything else."""
+        framing = self._connection.turns.framing(status, size)
+        first = tuple((names.CONTENT_TYPE, value) for name, value in headers if name.lower() == "content-type")
         others = tuple(pair for pair in headers if pair[0].lower() != "content-type")
-        date = ("Date", formatdate(usegmt=True))
-        connection = (names.CONNECTION, "keep-alive" if self.keep_alive else "close")
-        fields = (date, *((names.CONTENT_TYPE, value) for _, value in first), *framing, connection, *others)
-        await self._write([encode_response_head(status, fields, reason=_reason(status))])
+        connection = (names.CONNECTION, "close" if framing.last else "keep-alive")
+        fields = ((names.DATE, _now()), *first, *framing.fields, connection, *others)
+        head = encode_response_head(status, fields, reason=_reason(status))
+        self._connection.turns.start_answer(framing)
+        return [head]
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of the body at once, and wait while the caller does not take it."""
-        if self.bodiless or not piece:
-            return
-        await self._write([chunk_head(len(piece)), piece, CHUNK_END] if self._chunked else [piece])
+        await self._write(self._connection.turns.part_buffers(piece))
 
     async def end(self) -> None:
         """End the body."""
-        if self._chunked:
-            await self._write([encode_end()])
+        await self._write(self._connection.turns.end_answer())
 
     def cut(self) -> None:
         """Close the connection in the middle of the body, after what was written: the caller is to notice."""
-        self.keep_alive = False
+        self.cut_off = True
+        self._connection.abandon()
 
     async def _write(self, buffers: list[BytesLike]) -> None:
-        if self._gone:
+        if self._gone or not buffers:
             return
         try:
-            self._writer.write(b"".join(buffers))
-            await self._writer.drain()
+            await self._peer.write(buffers)
         except OSError:
-            self._gone, self.keep_alive = True, False
+            self._gone = True
+
+
+def _now() -> str:
+    return formatdate(usegmt=True)
 
 
 def _reason(status: int) -> str:
@@ -124,70 +106,32 @@ def _reason(status: int) -> str:
 
 
 async def serve_caller(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: AnswerCaller, *, max_body: int
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, invoke: AnswerInvoke, other: AnswerOther
 ) -> None:
     """Read requests and have them answered, until the caller leaves or the connection cannot go on."""
-    http_reader = MessageReader(Role.SERVER)
-    peer = writer.get_extra_info("peername")
-    source_ip = str(peer[0]) if peer else ""
-    while True:
+    peer, connection = Peer(reader, writer), InvokeServiceConnection()
+    caller = Caller(peer, connection)
+    while not connection.must_close:
         try:
-            request = await _read_request(http_reader, reader, writer, source_ip, max_body)
-        except Malformed as fault:
-            status = fault.status_hint if isinstance(fault, MalformedMessage) else 400
-            body = f"{status} {_reason(status)}: {fault}\n".encode("utf-8", "replace")
-            fields = ((names.CONTENT_TYPE, names.PLAIN_TEXT), (names.CONTENT_LENGTH, str(len(body))))
-            writer.write(encode_response_head(status, (*fields, (names.CONNECTION, "close")), reason=_reason(status)))
-            writer.write(body)
-            await _linger(reader, writer)
+            event = connection.next_event()
+        except RemoteProtocolError as fault:
+            if fault.reply is not None:
+                await caller.send(fault.reply)
+            break
+        if isinstance(event, Signal):
+            connection.receive_data(await peer.read())
+        elif isinstance(event, ConnectionClosed):
             return
-        if request is None:
-            return
-        reply = Reply(writer, request.head)
-        await answer(request, reply)
-        if not reply.keep_alive:
-            return
-        http_reader.start_next()
+        elif isinstance(event, InvokeAsked):
+            await invoke(event, caller)
+        elif isinstance(event, OtherAsked):
+            await other(event, caller)
+        else:
+            await caller.send(_named(event.reply) if isinstance(event, InvokeViolation) else Continue())
+    if not caller.cut_off:
+        await peer.linger()
 
 
-async def _read_request(
-    http_reader: MessageReader,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    source_ip: str,
-    max_body: int,
-) -> Request | None:
-    """Return the next request; ``None`` when the caller has left. A body that is too large is read and thrown away."""
-    head: RequestHead | None = None
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        match http_reader.next_event():
-            case Signal():
-                http_reader.receive_data(await reader.read(_READ))
-            case RequestHead() as head:
-                if head.expects_continue:
-                    writer.write(_CONTINUE)
-            case bytes() as piece:
-                size += len(piece)
-                if size <= max_body:
-                    pieces.append(piece)
-                else:
-                    pieces.clear()
-            case MessageEnd() if head is not None:
-                body = b"".join(pieces)
-                return Request(head=head, body=body, too_large=size > max_body, source_ip=source_ip)
-            case ConnectionClosed():
-                return None
-            case event:
-                raise AssertionError(f"a server's reader gave {event!r}")
-
-
-async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Let the caller read our last word before the connection is closed (RFC 9112, 9.6)."""
-    with contextlib.suppress(TimeoutError, OSError):
-        async with asyncio.timeout(_LINGER_S):
-            await writer.drain()
-            writer.write_eof()
-            while await reader.read(_READ):
-                pass
+def _named(refusal: InvokeRefused) -> InvokeRefused:
+    """Return a refusal with an id of its own, as every answer of the service has one."""
+    return replaced(refusal, request_id=fresh_request_id())

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from lambda_wire.local import failures
+from lambda_wire.local.bandwidth import Bandwidth, Throttle
 from lambda_wire.local.call import Call, Failure
 from lambda_wire.local.report import Report
 from lambda_wire.local.runtime_api import RuntimeApi
@@ -43,12 +44,14 @@ class Environment:
         timeout_s: Of the function.
         launch: Starts the worker.
         report: Where to say what happens.
+        simulate_bandwidth: Whether streams are as slow as AWS's.
     """
 
-    def __init__(self, timeout_s: float, launch: Launch, report: Report) -> None:
+    def __init__(self, timeout_s: float, launch: Launch, report: Report, *, simulate_bandwidth: bool = False) -> None:
         self._timeout_s = timeout_s
         self._launch = launch
         self._report = report
+        self._simulate_bandwidth = simulate_bandwidth
         self._api: RuntimeApi | None = None
         self._worker: Worker | None = None
         self._call: Call | None = None
@@ -61,7 +64,10 @@ class Environment:
 
     async def serve(self, call: Call) -> None:
         """Run one invocation to its end, which may be later than its response's; afterwards take another."""
+        self._drain()  # what it wrote since the last one belongs to none
         self._call, self._announced = call, False
+        if self._simulate_bandwidth:
+            call.throttle = Throttle(Bandwidth())
         try:
             if self.warm and await self._invoke(call, None):
                 return
@@ -73,6 +79,7 @@ class Environment:
                 await self._invoke(call, init_s)
         finally:
             call.end(failures.sandbox_failed(call.request_id))  # whatever else happened: nobody is left waiting
+            call.close_log()
             self._call = None
 
     async def stop(self) -> None:
@@ -91,7 +98,7 @@ class Environment:
         limit_s = max(_INIT_S, self._timeout_s)
         try:
             api = self._api = await RuntimeApi.open()
-            worker = self._worker = await self._launch(api.address)
+            worker = self._worker = await self._launch(api.address, self._hear)
         except OSError as fault:
             await self._fail(call, failures.no_entrypoint(call.request_id, str(fault)), before)
             return 0.0
@@ -121,10 +128,10 @@ class Environment:
         status = verdict.status if verdict else "error"
         if self._worker is not None and status != "timeout":
             await asyncio.wait({self._worker.ended}, timeout=_LAST_WORDS_S)
+        await self._discard()
         self._announce(call)
         self._report.failed(call, verdict)
         self._report.ended(call, started_at=started_at, init_s=time.monotonic() - started_at, status=status)
-        await self._discard()
 
     # -- invoke
 
@@ -132,6 +139,7 @@ class Environment:
         """Say that the call begins; once, although it may have to begin anew."""
         if not self._announced:
             self._announced = True
+            self._drain()
             self._report.started(call)
 
     async def _invoke(self, call: Call, init_s: float | None) -> bool:
@@ -159,6 +167,7 @@ class Environment:
             verdict = self._end_of(seen, call, worker)
             call.end(verdict)
             verdict = call.failure or verdict
+        self._drain()
         self._report.failed(call, verdict)
         self._report.ended(call, started_at=started_at, init_s=init_s, status=verdict.status if verdict else "success")
         return True
@@ -167,6 +176,18 @@ class Environment:
         if seen is _Seen.NOTHING:
             return failures.timed_out(call.request_id, self._timeout_s)
         return failures.exited(call.request_id, worker.ended.result())
+
+    # -- the log
+
+    def _hear(self, data: bytes) -> None:
+        """Take what the runtime has written."""
+        if self._call is not None:
+            self._call.log.write(data)
+
+    def _drain(self) -> None:
+        """Hear everything that the runtime wrote before it said what we have just learned from it."""
+        if self._worker is not None:
+            self._worker.drain()
 
     async def _discard(self) -> None:
         """End what is left of the runtime; the next invocation starts another."""

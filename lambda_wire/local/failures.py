@@ -7,7 +7,6 @@ import signal
 from typing import Final
 
 from lambda_wire import _names as names
-from lambda_wire._error_payload import sanitise_error_type
 from lambda_wire.local.call import Failure
 
 __all__ = [
@@ -97,12 +96,11 @@ def stopped(request_id: str) -> Failure:
 
 def reported(error_type: str, document: bytes) -> Failure:
     """The runtime reported an error instead of an answer; its document goes on as it is."""
-    return Failure(error_type=sanitise_error_type(error_type), document=document, cuts=False)
+    return Failure(error_type=error_type or names.RUNTIME_UNKNOWN, document=document, cuts=False)
 
 
 def reported_midway(error_type: str, document: bytes) -> Failure:
     """The runtime ended its stream with the error trailers."""
-    kept = sanitise_error_type(error_type)
     if document:
-        return Failure(error_type=kept, document=document, cuts=False)
+        return Failure(error_type=error_type, document=document, cuts=False)
     return _failure(error_type, "", cuts=False)

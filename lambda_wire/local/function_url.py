@@ -23,14 +23,15 @@ from lambda_wire._http_event import (
     media_type,
     streamed_head,
 )
+from lambda_wire._invoke_events import OtherAsked
+from lambda_wire._limits import MAX_INVOKE_EVENT
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import PreludeDecoder
 from lambda_wire._signals import NEED_DATA
 from lambda_wire._types import Headers
 from lambda_wire.local.call import Call, Failure, Started, fresh_request_id, fresh_trace_id
-from lambda_wire.local.callers import Reply, Request
+from lambda_wire.local.callers import Caller
 from lambda_wire.local.failures import STOPPED
-from lambda_wire.local.invoke_api import MAX_EVENT
 from lambda_wire.local.report import Report
 
 __all__ = ["answer_url"]
@@ -49,41 +50,43 @@ _CUT: Final = "The response had begun. The caller's connection was cut, as AWS d
 _STOPPED: Final = "The response had begun. The caller's connection was cut, because the embedded Lambda was stopped."
 
 
-async def answer_url(request: Request, reply: Reply, submit: Callable[[Call], None], report: Report, port: int) -> None:
+async def answer_url(
+    request: OtherAsked, caller: Caller, submit: Callable[[Call], None], report: Report, port: int
+) -> None:
     """Answer one request to the function URL; ``submit`` runs a call."""
     request_id = fresh_request_id()
     root = fresh_trace_id()
-    given = field_value(request.head.headers, names.X_AMZN_TRACE_ID.lower())
-    event = _event(request, request_id, f"Self={fresh_trace_id()};{given or f'Root={root}'}", port)
+    given = field_value(request.headers, names.X_AMZN_TRACE_ID.lower())
+    event = _event(request, caller.address, request_id, f"Self={fresh_trace_id()};{given or f'Root={root}'}", port)
     payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    if request.too_large or len(payload) > MAX_EVENT:
-        body = json.dumps({"Message": f"Request must be smaller than {MAX_EVENT} bytes"}).encode("ascii")
-        await reply.send(413, ((names.CONTENT_TYPE, names.JSON), (names.X_AMZN_REQUEST_ID, request_id)), body)
+    if len(payload) > MAX_INVOKE_EVENT:
+        body = json.dumps({"Message": f"Request must be smaller than {MAX_INVOKE_EVENT} bytes"}).encode("ascii")
+        await caller.answer(413, ((names.CONTENT_TYPE, names.JSON), (names.X_AMZN_REQUEST_ID, request_id)), body)
         return
     trace_id = given or f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
     call = Call(payload, request_id=request_id, trace_id=trace_id)
     submit(call)
-    await _UrlAnswer(call, reply, report).give()
+    await _UrlAnswer(call, caller, report).give()
 
 
-def _event(request: Request, request_id: str, trace_id: str, port: int) -> dict[str, object]:
-    target = request.head.target
+def _event(request: OtherAsked, source_ip: str, request_id: str, trace_id: str, port: int) -> dict[str, object]:
+    target = request.target
     if not target.startswith("/"):  # absolute form, or "*"
         target = "/" + target.partition("://")[2].partition("/")[2]
-    host = field_value(request.head.headers, "host")
+    host = field_value(request.headers, "host")
     return function_url_event(
         UrlRequest(
-            method=request.head.method,
+            method=request.method,
             target=target,
-            headers=request.head.headers,
+            headers=request.headers,
             body=request.body,
-            source_ip=request.source_ip,
+            source_ip=source_ip,
             request_id=request_id,
             trace_id=trace_id,
             time_ms=int(time.time() * 1000),
             domain_name=_without_port(host) or "localhost",
             port=port,
-            protocol=f"HTTP/{request.head.http_version}",
+            protocol=f"HTTP/{request.http_version}",
         )
     )
 
@@ -94,11 +97,12 @@ def _without_port(host: str) -> str:
 
 
 class _UrlAnswer:
-    """Maps one call's response onto one reply."""
+    """Maps one call's response onto one answer."""
 
-    def __init__(self, call: Call, reply: Reply, report: Report) -> None:
+    def __init__(self, call: Call, caller: Caller, report: Report) -> None:
         self._call = call
-        self._reply = reply
+        self._caller = caller
+        self._has_body = True
         self._report = report
         self._first: Headers = ((names.X_AMZN_REQUEST_ID, call.request_id),)
         self._last: Headers = ((names.X_AMZN_TRACE_ID, call.trace_id),)
@@ -123,7 +127,7 @@ class _UrlAnswer:
             return
         status, headers, body = buffered_response(payload)
         if self._is_final(status):
-            await self._reply.send(status, self._completed(headers), body)
+            await self._caller.answer(status, self._completed(headers), body)
         else:
             await self._refuse()
 
@@ -163,35 +167,35 @@ class _UrlAnswer:
             await self._refuse()
 
     async def _begin(self, status: int, headers: Headers) -> None:
-        await self._reply.begin(status, self._completed(headers))
+        self._has_body = await self._caller.begin(status, self._completed(headers))
 
     async def _stream(self, first: bytes) -> None:
         """Send the body as it comes, and end it as AWS does."""
         size = len(first)
-        await self._reply.write(first)
+        await self._caller.write(first)
         while (piece := await self._call.next_piece()) is not None:
             size += len(piece)
-            await self._reply.write(piece)
+            await self._caller.write(piece)
         failure = self._call.failure
         if failure is not None:
             await self._end_failed(failure)
             return
-        if not size and not self._reply.bodiless:
+        if not size and self._has_body:
             self._report.warn(self._call, _EMPTY)
-        await self._reply.end()
+        await self._caller.end()
 
     async def _end_failed(self, failure: Failure) -> None:
         if failure.cuts:
             self._report.warn(self._call, _STOPPED if failure.status == STOPPED else _CUT)
-            self._reply.cut()
+            self._caller.cut()
         else:
             self._report.warn(self._call, _UNNOTICED)
-            await self._reply.end()
+            await self._caller.end()
 
     async def _refuse(self) -> None:
         """The function failed before it answered. AWS sends no trace id then (recorded)."""
         status, headers, body = INTERNAL_SERVER_ERROR
-        await self._reply.send(status, (*headers, *self._first), body)
+        await self._caller.answer(status, (*headers, *self._first), body)
 
     def _is_final(self, status: int) -> bool:
         """Say whether a status ends an answer, and warn when it does not."""

@@ -30,7 +30,7 @@ class Pool:
     def submit(self, call: Call) -> None:
         """Run a call as soon as there is an environment for it."""
         if self._stopped:
-            call.end(failures.stopped(call.request_id))
+            _refuse(call)
             return
         self._waiting.append(call)
         self._assign()
@@ -54,10 +54,14 @@ class Pool:
         """End all environments; callers that still wait are told."""
         self._stopped = True
         while self._waiting:
-            call = self._waiting.popleft()
-            call.end(failures.stopped(call.request_id))
+            _refuse(self._waiting.popleft())
         await asyncio.gather(*(environment.stop() for environment in self._all))
         for task in set(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(environment.stop() for environment in self._all))
+
+
+def _refuse(call: Call) -> None:
+    call.end(failures.stopped(call.request_id))
+    call.close_log()

@@ -1,25 +1,19 @@
-"""What the terminal shows of each invocation: START, END and REPORT lines as AWS logs them, errors, and warnings."""
+"""What the terminal shows of each invocation: START, END and REPORT lines as AWS logs them, errors, and warnings.
+
+The invocation's log gets the first three, and nothing that only this terminal is told.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
 from lambda_wire.local.call import Call, Failure
 
-__all__ = ["Report", "to_stdout"]
+__all__ = ["Report"]
 
 _SHOWN: Final = 4096
-
-
-def to_stdout(line: str) -> None:
-    """Print a line at once. That nobody reads it any more, or not in this alphabet, disturbs nothing."""
-    encoding = sys.stdout.encoding or "utf-8"
-    with contextlib.suppress(OSError):
-        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 class Report:
@@ -29,12 +23,12 @@ class Report:
         say: Takes each line.
     """
 
-    def __init__(self, say: Callable[[str], None] = to_stdout) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
 
     def started(self, call: Call) -> None:
         """The runtime has been given the event."""
-        self._say(f"START RequestId: {call.request_id} Version: $LATEST")
+        self._log(call, f"START RequestId: {call.request_id} Version: $LATEST")
 
     def failed(self, call: Call, failure: Failure | None) -> None:
         """Show the error document, whoever else gets it."""
@@ -62,8 +56,12 @@ class Report:
             parts.append(f"Init Duration: {_ms(init_s)}")
         if status != "success":
             parts.append(f"Status: {status}")
-        self._say(f"END RequestId: {call.request_id}")
-        self._say("\t".join(parts))
+        self._log(call, f"END RequestId: {call.request_id}")
+        self._log(call, "\t".join(parts))
+
+    def _log(self, call: Call, line: str) -> None:
+        self._say(line)
+        call.log.write_line(line)
 
 
 def _ms(seconds: float) -> str:

@@ -7,7 +7,6 @@ ended takes none. Whatever the runtime says of an invocation goes to its ``Call`
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections import deque
 from typing import Final
@@ -42,11 +41,10 @@ from lambda_wire._state import State
 from lambda_wire.local import failures
 from lambda_wire.local.call import Call, Failure
 from lambda_wire.local.listener import Listener
+from lambda_wire.local.peer import Peer
 
 __all__ = ["RuntimeApi"]
 
-_READ: Final = 65_536
-_LINGER_S: Final = 2.0
 _TOO_LARGE: Final = 413
 _NO_LIMIT: Final = sys.maxsize
 
@@ -96,7 +94,7 @@ class RuntimeApi:
             await self._listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Conversation(self, reader, writer).hold()
+        await _Conversation(self, Peer(reader, writer)).hold()
 
     # -- what the conversations say
 
@@ -146,10 +144,9 @@ class RuntimeApi:
 class _Conversation:
     """One connection of the runtime."""
 
-    def __init__(self, api: RuntimeApi, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, api: RuntimeApi, peer: Peer) -> None:
         self._api = api
-        self._reader = reader
-        self._writer = writer
+        self._peer = peer
         self._connection = ServiceConnection(api.lifecycle, max_stream=_NO_LIMIT)  # a call knows its own
         self._over = 0
         """Bytes of the stream beyond what its caller may be given."""
@@ -163,12 +160,12 @@ class _Conversation:
                     await self._send(fault.reply)
                 break
             if isinstance(event, Signal):
-                self._connection.receive_data(await self._reader.read(_READ))
+                self._connection.receive_data(await self._peer.read())
             elif isinstance(event, ConnectionClosed):
                 return
             else:
                 await self._hear(event)
-        await self._linger()
+        await self._peer.linger()
 
     async def _hear(self, event: ServiceEvent) -> None:
         call = self._api.call
@@ -218,12 +215,15 @@ class _Conversation:
                 raise AssertionError(f"no part of an answer: {event!r}")
 
     async def _pass_on(self, call: Call, data: bytes) -> None:
-        """Hand a piece to the caller, as far as his limit allows; a runtime that goes on for long beyond it is cut."""
-        room = call.max_stream - call.size
+        """Hand a piece to the caller, as far as his limit allows; a runtime that goes on for long beyond it is cut.
+
+        AWS hands on one byte more than the limit (recorded 2026-09).
+        """
+        room = call.max_stream + 1 - call.size
         await call.write(data[:room])
-        if len(data) <= room:
+        if len(data) < room:
             return
-        self._over += len(data) - room
+        self._over += len(data) - room + 1
         call.end(failures.oversized(call.max_stream))
         if self._over > limits.MAX_PAYLOAD:
             await self._send(_refused(call))
@@ -248,7 +248,7 @@ class _Conversation:
             ``False`` when the runtime has left, even if the answer is there: it keeps for its next poll, or for the
             next runtime.
         """
-        read = asyncio.ensure_future(self._reader.read(_READ))
+        read = asyncio.ensure_future(self._peer.read())
         either: set[asyncio.Future[Invocation] | asyncio.Future[bytes]] = {poll, read}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -256,25 +256,16 @@ class _Conversation:
             read.cancel()
         await asyncio.wait({read})
         if read.cancelled():
-            return not self._reader.at_eof()
+            return not self._peer.at_eof
         data = read.result()
         self._connection.receive_data(data)
         return bool(data)
 
     async def _send(self, answer: Answer) -> None:
-        for buffer in self._connection.send_buffers(answer):
-            self._writer.write(buffer)
+        buffers = self._connection.send_buffers(answer)
         if isinstance(answer, Invocation):
             self._api.note_sent()
-        await self._writer.drain()
-
-    async def _linger(self) -> None:
-        """Let the runtime read our last word: closing with unread bytes would reset the connection (RFC 9112, 9.6)."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                self._writer.write_eof()
-                while await self._reader.read(_READ):
-                    pass
+        await self._peer.write(buffers)
 
 
 def _refused(call: Call) -> Refused:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from lambda_wire._invoke_events import InvokeAsked, OtherAsked
 from lambda_wire.local.call import Call
-from lambda_wire.local.callers import Reply, Request, serve_caller
+from lambda_wire.local.callers import Caller, serve_caller
 from lambda_wire.local.environment import Environment
 from lambda_wire.local.function_url import answer_url
-from lambda_wire.local.invoke_api import (
-    MAX_EVENT,
-    answer_invoke,
-    is_invoke,
-    is_streaming_invoke,
-    refuse_streaming_invoke,
-)
+from lambda_wire.local.invoke_api import answer_invoke
 from lambda_wire.local.listener import Listener
 from lambda_wire.local.pool import Pool
 from lambda_wire.local.report import Report
@@ -31,14 +26,23 @@ class EmbeddedLambda:
         launch: Starts a runtime; called for each environment.
         timeout_s: Of the function.
         environments: How many callers are served at once.
+        simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
         report: Where to say what happens.
     """
 
     def __init__(
-        self, launch: Launch, *, timeout_s: float = 900.0, environments: int = 1, report: Report | None = None
+        self,
+        launch: Launch,
+        *,
+        report: Report,
+        timeout_s: float = 900.0,
+        environments: int = 1,
+        simulate_bandwidth: bool = False,
     ) -> None:
-        self._report = report or Report()
-        self._pool = Pool([Environment(timeout_s, launch, self._report) for _ in range(environments)])
+        self._report = report
+        self._pool = Pool(
+            [Environment(timeout_s, launch, report, simulate_bandwidth=simulate_bandwidth) for _ in range(environments)]
+        )
         self._listener: Listener | None = None
         self._host = ""
 
@@ -74,12 +78,10 @@ class EmbeddedLambda:
             await self._listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await serve_caller(reader, writer, self._answer, max_body=MAX_EVENT)
+        await serve_caller(reader, writer, self._invoke, self._answer_url)
 
-    async def _answer(self, request: Request, reply: Reply) -> None:
-        if is_invoke(request.head.target):
-            await answer_invoke(request, reply, self._pool.submit)
-        elif is_streaming_invoke(request.head.target):
-            await refuse_streaming_invoke(request, reply)
-        else:
-            await answer_url(request, reply, self._pool.submit, self._report, self.port)
+    async def _invoke(self, asked: InvokeAsked, caller: Caller) -> None:
+        await answer_invoke(asked, caller, self._pool.submit)
+
+    async def _answer_url(self, request: OtherAsked, caller: Caller) -> None:
+        await answer_url(request, caller, self._pool.submit, self._report, self.port)

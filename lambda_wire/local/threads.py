@@ -76,6 +76,9 @@ class ThreadWorker:
         """Done when the thread is about to end."""
         return self._ended
 
+    def drain(self) -> None:
+        """Nothing: what a thread prints is the process's own output, and cannot be told apart."""
+
     async def stop(self) -> None:
         """Nothing: see the class."""
 

@@ -7,11 +7,13 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from lambda_wire import _names as names
 from lambda_wire.local import failures
+from lambda_wire.local.output import Output
+from lambda_wire.local.terminal import Terminal
 
 __all__ = ["FUNCTION_NAME", "ChildProcess", "Launch", "Worker", "child_environment", "child_process"]
 
@@ -32,6 +34,9 @@ class Worker(Protocol):
         """Done when it has ended; the result says how, as the service would."""
         ...
 
+    def drain(self) -> None:
+        """Hear all that it has written so far."""
+
     async def stop(self) -> None:
         """Ask it to end, and see to it that it does."""
 
@@ -42,8 +47,12 @@ class Worker(Protocol):
 class Launch(Protocol):
     """How to start a worker."""
 
-    async def __call__(self, address: str) -> Worker:
+    async def __call__(self, address: str, hear: Callable[[bytes], None]) -> Worker:
         """Start one that uses the Runtime API at ``address``.
+
+        Args:
+            address: ``host:port``.
+            hear: To be given what it writes, all of it before ``ended`` is done.
 
         Raises:
             OSError: It cannot be started.
@@ -77,24 +86,37 @@ def child_environment(inherited: Mapping[str, str], *, address: str, handler: st
     return defaults | kept | ours
 
 
-def child_process(command: Sequence[str], *, handler: str) -> Launch:
-    """Return how to start ``command`` as a runtime, in the current directory."""
+def child_process(command: Sequence[str], *, handler: str, terminal: Terminal) -> Launch:
+    """Return how to start ``command`` as a runtime, in the current directory; what it writes goes to the terminal."""
 
-    async def launch(address: str) -> Worker:
+    async def launch(address: str, hear: Callable[[bytes], None]) -> Worker:
         environment = child_environment(os.environ, address=address, handler=handler, task_root=os.getcwd())
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
-        )
-        return ChildProcess(process)
+        output = Output(terminal, hear)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output.write_end,
+                stderr=output.write_end,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            output.close()
+            raise
+        finally:
+            output.release()
+        return ChildProcess(process, output)
 
     return launch
 
 
 class ChildProcess:
-    """A runtime in a process group of its own; what it writes goes where our own output goes, unbuffered."""
+    """A runtime in a process group of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: Output) -> None:
         self._process = process
+        self._output = output
         self._ended = asyncio.ensure_future(self._wait())
 
     @property
@@ -105,7 +127,12 @@ class ChildProcess:
     async def _wait(self) -> str:
         returncode = await self._process.wait()
         self._signal_group(signal.SIGKILL)  # what it started must not outlive it: it may hold our connections
+        self._output.close()
         return failures.describe_exit(returncode)
+
+    def drain(self) -> None:
+        """Hear all that it has written so far."""
+        self._output.drain()
 
     async def stop(self) -> None:
         """Ask the group to end, and kill it half a second later."""
