@@ -31,4 +31,4 @@ def json_text(value: object) -> str:
     """Return a value as compact JSON in printable ASCII: lone surrogates are escaped like everything else, and DEL."""
     import json
 
-    return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return json.dumps(value, separators=(",", ":"))

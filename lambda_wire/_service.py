@@ -108,8 +108,7 @@ class ServiceConnection:
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the runtime; ``b""`` says that no more come. Once ``must_close``, they are dropped."""
-        if not self.must_close:
-            self._turns.receive_data(data)
+        self._turns.receive_data(data)
 
     def next_event(self) -> ServiceEvent | Signal:
         """Return what the runtime said next, or a signal: ``PAUSED`` while an answer is due before more is read.
@@ -201,7 +200,7 @@ class ServiceConnection:
             )
             self._body = []
             self._turns.allow_unread(limits.MAX_PAYLOAD)  # the emulator reads a body that is too large whole
-        if not self._turns.refuse_body(len(piece)):
+        if not self._turns.may_skip(len(piece)):
             self._refuse(self._refusal)
 
     def _end(self, trailers: Headers) -> ServiceEvent:
@@ -262,13 +261,14 @@ class ServiceConnection:
         elif self._holds:
             self._lifecycle.answered(self._ask, self._request_id, kind)
         self._begin()
+        self._events = []
         self._turns.start_answer(framing)
         self._turns.end_answer()
         return buffers
 
     def _continue(self, answer: Continue) -> list[BytesLike]:
         self._turns.require(Act.INTERIM, "Continue")
-        if not self._continue_due:
+        if not self._continue_due or self._refusal is not None:
             raise LocalProtocolError("Continue may not be sent when it was not asked for")
         self._continue_due = False
         return encode_answer(answer)

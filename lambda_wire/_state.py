@@ -144,7 +144,7 @@ class Turn(Enum):
     ANSWERING = "ANSWERING"
     """The answer is under way."""
     OVERTAKEN = "OVERTAKEN"
-    """The answer is under way before its request is complete. No other request follows (RFC 9112, 9.6)."""
+    """The answer is under way before its request is complete. No other request follows (RFC 9112, 9.3)."""
     LAST_ANSWER = "LAST_ANSWER"
     """The answer is under way, and no other request follows."""
     CUT = "CUT"

@@ -198,6 +198,16 @@ class ServerTurns(_Turns):
         self._framing = Framing(fields=(), has_body=True, chunked=False, last=False)
 
     @property
+    def must_close(self) -> bool:
+        """Whether to close the connection once everything that goes out is written."""
+        return self._fault is not None or self._turn in (Turn.CUT, Turn.CLOSED)
+
+    def receive_data(self, data: BytesLike) -> None:
+        """Take bytes from the client; ``b""`` says that no more come. What no answer will follow is dropped."""
+        if self._turn not in _OVER:
+            super().receive_data(data)
+
+    @property
     def in_body(self) -> bool:
         """Whether a body is being read."""
         return self._reader.in_body
@@ -225,7 +235,7 @@ class ServerTurns(_Turns):
                 pass  # a client that has only ended its half may still wait for its answer: the role decides
         return part
 
-    def refuse_body(self, size: int) -> bool:
+    def may_skip(self, size: int) -> bool:
         """Count a piece of a body that is not wanted; say whether to read on, so that the connection can be kept."""
         self._unread -= size
         return self._unread >= 0

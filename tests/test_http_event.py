@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,6 @@ from lambda_wire._http_event import (
 )
 from lambda_wire._json import Json
 from lambda_wire._malformed import Malformed
-from lambda_wire._percents import decode_percents
 from lambda_wire._prelude import Prelude
 from lambda_wire._types import Headers
 
@@ -237,29 +236,6 @@ class TestEvent:
         assert isinstance(shown, str)
         assert datetime.strptime(shown, "%d/%b/%Y:%H:%M:%S %z") == datetime.fromtimestamp(time_ms // 1000, UTC)
 
-    def test_keeps_payloads_to_itself(self) -> None:
-        """Headers and body stay out of repr."""
-        assert "secret" not in repr(request(headers=(("cookie", "secret"),), body=b"secret"))
-
-
-class TestPercents:
-    """Our decoder against the standard library's."""
-
-    @given(text=st.text("%aAfF09gZ+ é☃/", max_size=20))
-    def test_inverts_quoting(self, text: str) -> None:
-        """What was quoted comes back."""
-        assert decode_percents(quote(text)) == text
-
-    @given(text=st.text("%aAcCeE289gZ+ /", max_size=20))
-    def test_reads_as_urllib_does(self, text: str) -> None:
-        """Malformed escapes and malformed UTF-8 give what urllib gives."""
-        assert decode_percents(text) == unquote(text)
-
-    @pytest.mark.parametrize("text", ["%", "%4", "%zz", "% 4", "%%41", "100%"])
-    def test_keeps_what_is_no_escape(self, text: str) -> None:
-        """A percent sign without two digits is itself."""
-        assert decode_percents(text) == unquote(text)
-
     @given(query=st.text("ab%=&+1 ", max_size=24).map(lambda text: "a=&" + text))
     def test_reads_queries_as_urllib_does(self, query: str) -> None:
         """Names and values are those of urllib, joined."""
@@ -268,6 +244,10 @@ class TestPercents:
             joined.setdefault(name, []).append(value)
         expected = {name: ",".join(values) for name, values in joined.items()}
         assert function_url_event(request("/?" + query))["queryStringParameters"] == expected
+
+    def test_keeps_payloads_to_itself(self) -> None:
+        """Headers and body stay out of repr."""
+        assert "secret" not in repr(request(headers=(("cookie", "secret"),), body=b"secret"))
 
 
 class TestStreamedHead:

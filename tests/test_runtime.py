@@ -382,6 +382,13 @@ class TestUnasked:
         assert (events, state) == ([Refused(status=408, error_message="too large")], State.STARTED)
         assert (runtime.turn, runtime.must_close) == (Turn.CUT, True)
 
+    def test_bad_news_is_not_waited_for(self) -> None:
+        """A farewell that is half here is no answer to a poll that nobody sent."""
+        runtime, _ = asking()
+        runtime.receive_data(TOO_LARGE[:-1])
+        assert runtime.next_event() is NEED_DATA
+        assert (runtime.must_close, runtime.awaiting_answer, runtime.awaiting_invocation) == (True, False, False)
+
     @pytest.mark.parametrize("cut", [1, 30, None])
     def test_not_taken_for_the_next_answer(self, cut: int | None) -> None:
         """Bytes that are there before the request cannot answer it: there is none on this connection any more."""
@@ -444,6 +451,21 @@ class TestOrder:
         ):
             with pytest.raises(LocalProtocolError, match="would be refused"):
                 new(lifecycle).send(ask)
+        new(lifecycle).send(NextAsked())
+
+    @pytest.mark.parametrize("wire", [EVENT, EVENT[:-1], PONG, b"\0", b""])
+    def test_given_up(self, wire: bytes) -> None:
+        """Only the end is heard: what waits unread accuses nobody, and moves no environment."""
+        runtime, lifecycle = asking(NextAsked())
+        runtime.receive_data(wire)
+        runtime.abandon()
+        for data in (wire, b""):
+            assert runtime.next_event() == CLOSED
+            runtime.receive_data(data)
+        assert (runtime.next_event(), runtime.turn, lifecycle.state) == (CLOSED, Turn.CLOSED, State.READY)
+        assert (runtime.must_close, runtime.awaiting_answer, runtime.awaiting_invocation) == (True, False, False)
+        with pytest.raises(LocalProtocolError, match="must be closed"):
+            runtime.send(NextAsked())
         new(lifecycle).send(NextAsked())
 
     def test_no_answer_is_an_ask(self) -> None:

@@ -78,6 +78,7 @@ def post(
 NEXT = get(API + b"invocation/next")
 RESPONSE = API + b"invocation/id/response"
 ERROR = API + b"invocation/id/error"
+RESPONSE_WHOLE = post(RESPONSE, body=b"{}")
 
 
 def refused_413(limit: int) -> Refused:
@@ -344,6 +345,25 @@ class TestConversation:
         assert (service.turn, service.must_close) == (Turn.CLOSED, True)
         assert_refused(service, Accepted(), INVOCATION, Refused(status=500))
 
+    @pytest.mark.parametrize("wire", [NEXT, RESPONSE_WHOLE, NEXT[:-1], RESPONSE_WHOLE[:-1]])
+    @pytest.mark.parametrize("heard_before", [False, True])
+    def test_given_up(self, wire: bytes, heard_before: bool) -> None:
+        """Only the end is heard of it; what was not heard before moves no environment."""
+        lifecycle = StandardLifecycle() if wire.startswith(NEXT[:-1]) else busy()
+        service = new(lifecycle)
+        service.receive_data(wire)
+        if heard_before:
+            heard(service)
+        service.abandon()
+        state, request_id = lifecycle.state, lifecycle.request_id
+        for data in (b"", NEXT, b"\0"):
+            assert service.next_event() == ConnectionClosed()
+            service.receive_data(data)
+        assert service.next_event() == ConnectionClosed()
+        assert (lifecycle.state, lifecycle.request_id) == (state, request_id)
+        assert (service.turn, service.must_close) == (Turn.CLOSED, True)
+        assert_refused(service, Accepted(), INVOCATION, Refused(status=500))
+
 
 class TestSend:
     """Only what answers, only when it is due; a refused send changes nothing."""
@@ -503,6 +523,18 @@ class TestContinue:
         assert heard(service) == [Violation(reply=reply)]
         assert_refused(service, Continue(), Accepted())
         assert b"Connection: close\r\n" in service.send(reply)
+
+    def test_what_has_been_refused_is_not_asked_for(self) -> None:
+        """A runtime that did not wait and said too much; and one that was refused before its body was asked for."""
+        service = ServiceConnection(busy(), max_payload=3)
+        service.receive_data(post(RESPONSE, b"Expect: 100-continue\r\n", body=b"12345")[:-1])
+        assert heard(service) == [ContinueAsked()]
+        assert_refused(service, Continue())
+        service = new(busy())
+        service.receive_data(post(RESPONSE, STREAMING, b"Expect: 100-continue\r\n", chunks=(b"a",))[:-11])
+        assert isinstance(service.next_event(), ResponseStarted)
+        service.send(refused_413(1))
+        assert service.next_event() is PAUSED
 
     def test_the_end_instead_of_the_body(self) -> None:
         """The runtime leaves after ``100 Continue``."""

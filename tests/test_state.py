@@ -1,4 +1,4 @@
-"""The law: every cell of state x event, held against the list that is written out in ``spec/states.md``."""
+"""The law: every cell of state x event and turn x act, held against the list that ``spec/states.md`` writes out."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from typing import TypeAlias, TypeVar, get_args
 
 import pytest
 
-from lambda_wire._events import Accepted, Ask, ConnectionClosed, Event, Invocation, PingAsked, Refused
+from lambda_wire._events import Ask, Event, Invocation, NextAsked, PingAsked
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._routes import ROUTES
-from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Attempt, State, Table, Turn
+from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Act, Attempt, State, Table, Turn
 
 SPEC = Path(__file__).resolve().parent.parent / "spec" / "states.md"
-EVENTS: dict[str, type] = {event.__name__: event for event in get_args(Event)}
-Rows: TypeAlias = Mapping[Enum, Mapping[type, Enum]]
+EVENTS = {event.__name__ for event in get_args(Event)}
+ACTS = {act.name for act in Act}
+Rows: TypeAlias = Mapping[Enum, Mapping[str, Enum]]
 Cells: TypeAlias = dict[tuple[str, str], str]
 _S = TypeVar("_S", bound=Enum)
 _CELL = re.compile(r"\| `(?P<state>\w+)` \| `(?P<event>\w+)` \| `(?P<becomes>\w+)` \| .*\|")
 
 
 def rows_of(table: Table[_S]) -> Rows:
-    """Return a table of one kind of state as one of any kind: a ``Mapping`` is not covariant in its keys."""
-    return {state: dict[type, Enum](row) for state, row in table.items()}
+    """Return a table of events as one of their names."""
+    return {state: {event.__name__: becomes for event, becomes in row.items()} for state, row in table.items()}
 
 
-MACHINES: dict[str, tuple[type[Enum], Rows]] = {
-    "LIFECYCLE": (State, rows_of(LIFECYCLE)),
-    "ATTEMPTS": (Attempt, rows_of(ATTEMPTS)),
-    "TURNS": (Turn, rows_of(TURNS)),
+#: The states of each table, what can happen in them, and the table.
+MACHINES: dict[str, tuple[type[Enum], set[str], Rows]] = {
+    "LIFECYCLE": (State, EVENTS, rows_of(LIFECYCLE)),
+    "ATTEMPTS": (Attempt, EVENTS, rows_of(ATTEMPTS)),
+    "TURNS": (Turn, ACTS, {turn: {act.name: becomes for act, becomes in row.items()} for turn, row in TURNS.items()}),
 }
 
 
@@ -58,12 +60,17 @@ SPECIFIED = {machine: cells_in(SPEC.read_text(encoding="utf-8"), machine) for ma
 
 @pytest.mark.parametrize(
     ("machine", "state", "event"),
-    [(machine, state, event) for machine, (states, _) in MACHINES.items() for state in states for event in EVENTS],
+    [
+        (machine, state, event)
+        for machine, (states, events, _) in MACHINES.items()
+        for state in states
+        for event in sorted(events)
+    ],
     ids=lambda part: part.name if isinstance(part, Enum) else str(part),
 )
 def test_every_cell_moves_as_specified_or_is_refused(machine: str, state: Enum, event: str) -> None:
-    """The whole product of states and event classes: the table moves exactly where the specification lists a cell."""
-    becomes = MACHINES[machine][1][state].get(EVENTS[event])
+    """The whole product of states and what can happen: the table moves exactly where the specification lists a cell."""
+    becomes = MACHINES[machine][2][state].get(event)
     assert (becomes and becomes.value) == SPECIFIED[machine].get((state.value, event))
 
 
@@ -73,15 +80,25 @@ def test_the_specification_names_no_strangers(machine: str) -> None:
     states = {state.value for state in MACHINES[machine][0]}
     for (state, event), becomes in SPECIFIED[machine].items():
         assert {state, becomes} <= states
-        assert event in EVENTS
+        assert event in MACHINES[machine][1]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_state_has_a_row_and_every_row_is_of_a_state(machine: str) -> None:
     """Code looks up without asking whether a state is there."""
-    states, table = MACHINES[machine]
+    states, _, table = MACHINES[machine]
     assert set(table) == set(states)
     assert {type(becomes) for row in table.values() for becomes in row.values()} == {states}
+
+
+def reached_from(start: Enum, table: Rows) -> set[Enum]:
+    """Return every state that the table leads to from ``start``, and ``start``."""
+    reached, waiting = {start}, [start]
+    while waiting:
+        fresh = set(table[waiting.pop()].values()) - reached
+        reached |= fresh
+        waiting += fresh
+    return reached
 
 
 @pytest.mark.parametrize(
@@ -94,39 +111,55 @@ def test_every_state_has_a_row_and_every_row_is_of_a_state(machine: str) -> None
 )
 def test_every_state_is_reached_from_the_first(machine: str, start: Enum, beyond: set[Enum]) -> None:
     """A state that no event leads to is dead text."""
-    states, table = MACHINES[machine]
-    reached, waiting = {start}, [start]
-    while waiting:
-        fresh = set(table[waiting.pop()].values()) - reached
-        reached |= fresh
-        waiting += fresh
-    assert reached == set(states) - beyond
+    states, _, table = MACHINES[machine]
+    assert reached_from(start, table) == set(states) - beyond
 
 
-def test_every_event_class_has_its_turn() -> None:
-    """Whatever can be said on a connection is a row of ``TURNS``: no event class is forgotten."""
-    assert {event for row in TURNS.values() for event in row} == set(EVENTS.values())
+def test_every_act_has_its_turn() -> None:
+    """An act that is legal nowhere is dead text, and a name that differs from its value would not be looked up."""
+    assert {act for row in TURNS.values() for act in row} == set(Act)
+    assert {act.value for act in Act} == ACTS
 
 
-def test_what_may_be_asked_of_an_environment_may_begin_on_an_idle_connection() -> None:
-    """The two judges agree on what a request is: the asks of the endpoints, and nothing else of the runtime's."""
+def test_what_may_be_asked_of_an_environment() -> None:
+    """The requests of the endpoints, and nothing else that a runtime says; a ping asks nothing of it."""
     requests = {ask for route in ROUTES for ask in route.asks}
-    asks = set(get_args(Ask))
-    assert set(TURNS[Turn.IDLE]) & asks == requests
-    assert {ask for row in LIFECYCLE.values() for ask in row} & asks == requests - {PingAsked}
+    assert {ask for row in LIFECYCLE.values() for ask in row} & set(get_args(Ask)) == requests - {PingAsked}
+
+
+def test_a_connection_may_end_anywhere() -> None:
+    """And it stays closed."""
+    assert {row[Act.CONNECTION_CLOSED] for row in TURNS.values()} == {Turn.CLOSED}
+    assert set(TURNS[Turn.CLOSED]) == {Act.CONNECTION_CLOSED}
+
+
+def test_an_answer_that_began_is_ended_or_lost() -> None:
+    """Wherever a part of an answer may come its end may, and no second answer begins there."""
+    starts = {Act.ANSWER_STARTED, Act.LAST_ANSWER_STARTED}
+    begun = {becomes for row in TURNS.values() for act, becomes in row.items() if act in starts}
+    assert begun == {turn for turn, row in TURNS.items() if Act.ANSWER_PART in row}
+    assert begun == {turn for turn, row in TURNS.items() if Act.ANSWER_ENDED in row}
+    assert begun == {turn for turn, row in TURNS.items() if starts & set(row) == set()} - {Turn.CUT, Turn.CLOSED}
+    assert all((Act.ANSWER_STARTED in row) is (Act.LAST_ANSWER_STARTED in row) for row in TURNS.values())
+
+
+def test_after_the_last_answer_no_request_follows() -> None:
+    """From where an answer is the last, no way leads back."""
+    for last in (Turn.OVERTAKEN, Turn.LAST_ANSWER, Turn.CUT, Turn.CLOSED):
+        assert Turn.IDLE not in reached_from(last, MACHINES["TURNS"][2])
 
 
 @pytest.mark.parametrize("machine", ["LIFECYCLE", "ATTEMPTS"])
 def test_what_holds_the_environment_may_end_in_every_way(machine: str) -> None:
     """What may be refused may lose its connection; where a report may be accepted, all three move to one place."""
-    for row in MACHINES[machine][1].values():
-        assert (Refused in row) is (ConnectionClosed in row)
-        assert Accepted not in row or row[Accepted] is row[Refused] is row[ConnectionClosed]
+    for row in MACHINES[machine][2].values():
+        assert ("Refused" in row) is ("ConnectionClosed" in row)
+        assert "Accepted" not in row or row["Accepted"] is row["Refused"] is row["ConnectionClosed"]
 
 
 def test_an_invocation_is_handed_out_only_to_who_may_poll() -> None:
     """``Invocation`` answers a poll, so its states are ones that a poll leads to."""
-    polled = {becomes for row in LIFECYCLE.values() for event, becomes in row.items() if event.__name__ == "NextAsked"}
+    polled = {row[NextAsked] for row in LIFECYCLE.values() if NextAsked in row}
     assert {state for state, row in LIFECYCLE.items() if Invocation in row} == polled
 
 
@@ -141,8 +174,8 @@ def test_the_first_states_are_those_of_the_specification() -> None:
     "text",
     [
         "## `OTHER`: no such table\n",
-        "## `TURNS`: a row that is no cell\n| a | b | c |\n| - | - | - |\n| `IDLE` | Pong | `IDLE` | |\n",
-        "## `TURNS`: twice\n| a |\n| - |\n| `IDLE` | `Pong` | `IDLE` | |\n| `IDLE` | `Pong` | `CUT` | |\n",
+        "## `TURNS`: a row that is no cell\n| a | b | c |\n| - | - | - |\n| `IDLE` | INTERIM | `IDLE` | |\n",
+        "## `TURNS`: twice\n| a |\n| - |\n| `IDLE` | `INTERIM` | `IDLE` | |\n| `IDLE` | `INTERIM` | `CUT` | |\n",
     ],
 )
 def test_the_reader_of_the_specification_can_fail(text: str) -> None:

@@ -1,0 +1,70 @@
+"""JSON texts, against the standard library's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambda_wire._json import json_text, parse_json
+from lambda_wire._malformed import Malformed
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(value=VALUES)
+def test_inverse(value: object) -> None:
+    """What was written is read, as bytes and as text."""
+    text = json_text(value)
+    assert parse_json(text) == value
+    assert parse_json(text.encode("ascii")) == value
+
+
+@given(value=VALUES)
+def test_the_text_may_stand_in_a_header(value: object) -> None:
+    """Printable ASCII alone, without a blank that the value does not have."""
+    text = json_text(value)
+    assert all(" " <= character <= "~" for character in text)
+    assert text == json.dumps(value, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": [1, None, True], "b": 2.5}, '{"a":[1,null,true],"b":2.5}'),
+        ("é☃\U0001f600", r'"\u00e9\u2603\ud83d\ude00"'),
+        ("\x7f\n\0", r'"\u007f\n\u0000"'),
+        ("\ud800", r'"\ud800"'),
+        ("\udcff", r'"\udcff"'),
+    ],
+)
+def test_texts(value: object, text: str) -> None:
+    """Compact; DEL and lone surrogates are escaped like everything that is not printable ASCII, and come back."""
+    assert json_text(value) == text
+    assert parse_json(text) == value
+
+
+def test_bytes_are_utf_8() -> None:
+    """Whatever ``json`` would guess: RFC 8259, 8.1."""
+    assert parse_json('"é☃"'.encode()) == "é☃"
+    with pytest.raises(Malformed, match="expected JSON in UTF-8"):
+        parse_json('"a"'.encode("utf-16"))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"", b" ", b"{", b"{'a': 1}", b"nul", b"1 2", b'"\xff"', b"\xef\xbb\xbf1", "", "{", b"[" * 200_000, b"1" * 5000],
+)
+def test_what_is_no_json(document: bytes | str) -> None:
+    """Nothing but ``Malformed`` leaves, with its cause; what is nested without end, or is a number without end, too."""
+    with pytest.raises(Malformed, match=r"^expected an event, got ") as caught:
+        parse_json(document, "an event")
+    assert isinstance(caught.value.__cause__, (ValueError, RecursionError))
+    assert len(str(caught.value)) < 300

@@ -1,0 +1,640 @@
+"""One connection's turns, both ends: what RFC 9112 lets them do, with h11 and the other end as readers."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterable
+from itertools import product
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lambda_wire._errors import LocalProtocolError
+from lambda_wire._events import ConnectionClosed, Refused
+from lambda_wire._heads import encode_response_head
+from lambda_wire._http11 import MalformedMessage, MessageEnd, RequestHead, ResponseHead
+from lambda_wire._limits import MAX_UNREAD
+from lambda_wire._malformed import Malformed
+from lambda_wire._signals import NEED_DATA, PAUSED, Signal
+from lambda_wire._state import TURNS, Act, Turn
+from lambda_wire._turns import ClientTurns, Framing, ServerTurns, status_of
+from lambda_wire._types import BytesLike
+from lambda_wire.testing import deliveries
+
+CLOSED = ConnectionClosed()
+END = MessageEnd()
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LAST = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+UNASKED = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 2\r\n\r\nno"
+
+
+def request(*fields: bytes, method: bytes = b"POST", version: bytes = b"1.1", body: bytes = b"") -> bytes:
+    counted = (*fields, b"Content-Length: %d" % len(body)) if body else fields
+    lines = (b"%b / HTTP/%b" % (method, version), b"Host: a", *counted, b"", body)
+    return b"\r\n".join(lines)
+
+
+POST = request(body=b"hi")
+
+
+# -- each end in each turn
+
+
+def client(turn: Turn = Turn.IDLE) -> ClientTurns:
+    """Return a client's end that has come as far as ``turn``."""
+    turns = ClientTurns("server")
+    wire = {Turn.ANSWERING: OK[:-1], Turn.OVERTAKEN: OK[:-1], Turn.LAST_ANSWER: LAST[:-1], Turn.CUT: LAST}
+    if turn is not Turn.IDLE:
+        turns.move(Act.REQUEST_STARTED)
+    if turn not in (Turn.IDLE, Turn.SENDING, Turn.OVERTAKEN):
+        turns.move(Act.REQUEST_ENDED)
+    if turn in wire:
+        turns.receive_data(wire[turn])
+        parts_of(turns)
+    if turn is Turn.CLOSED:
+        turns.abandon()
+    assert turns.turn is turn
+    return turns
+
+
+def server(turn: Turn = Turn.IDLE, wire: bytes = POST, status: int = 200, size: int | None = None) -> ServerTurns:
+    """Return a server's end that has come as far as ``turn`` with the request in ``wire``."""
+    turns = ServerTurns("client")
+    if turn in (Turn.LAST_ANSWER, Turn.CUT):
+        wire = request(b"Connection: close", body=b"hi")
+    if turn is not Turn.IDLE:
+        turns.receive_data(wire[:-1] if turn in (Turn.SENDING, Turn.OVERTAKEN) else wire)
+        parts_of(turns)
+    if turn not in (Turn.IDLE, Turn.SENDING, Turn.AWAITING, Turn.CLOSED):
+        turns.start_answer(turns.framing(status, size))
+    if turn is Turn.CUT:
+        turns.end_answer()
+    if turn is Turn.CLOSED:
+        turns.abandon()
+    assert turns.turn is turn
+    return turns
+
+
+def parts_of(turns: ClientTurns | ServerTurns) -> list[object]:
+    """Return every part that is there, bodies joined; ``ConnectionClosed`` is the last."""
+    parts: list[object] = []
+    while not isinstance(part := turns.next_part(), Signal):
+        if isinstance(part, bytes) and parts and isinstance(parts[-1], bytes):
+            parts[-1] += part
+        else:
+            parts.append(part)
+        if isinstance(part, ConnectionClosed):
+            break
+    return parts
+
+
+def seen(turns: ClientTurns | ServerTurns) -> tuple[object, ...]:
+    """Return everything that a connection tells."""
+    if isinstance(turns, ClientTurns):
+        return turns.turn, turns.must_close, turns.awaiting_answer
+    return turns.turn, turns.must_close, turns.in_body, turns.head
+
+
+EVERYWHERE = [(end, turn) for end in (client, server) for turn in Turn]
+
+
+class TestActs:
+    """``require`` asks the table, ``move`` follows it."""
+
+    @pytest.mark.parametrize(("end", "turn", "act"), [(*where, act) for where in EVERYWHERE for act in Act])
+    def test_every_act_in_every_turn(
+        self, end: Callable[[Turn], ClientTurns | ServerTurns], turn: Turn, act: Act
+    ) -> None:
+        """It moves as the table says, or is refused: then nothing changed, and whatever was legal still is."""
+        turns = end(turn)
+        before = seen(turns)
+        if act in TURNS[turn]:
+            turns.require(act, "It")
+            assert seen(turns) == before
+            turns.move(act)
+            assert turns.turn is TURNS[turn][act]
+        else:
+            with pytest.raises(LocalProtocolError, match=f"It may not be sent while the connection is {turn.value}"):
+                turns.require(act, "It")
+            assert seen(turns) == before
+            for legal in TURNS[turn]:
+                turns.require(legal, "It")
+
+    @pytest.mark.parametrize(("end", "turn"), EVERYWHERE)
+    def test_whether_another_request_may_follow(
+        self, end: Callable[[Turn], ClientTurns | ServerTurns], turn: Turn
+    ) -> None:
+        """It may exactly where the table still leads back to ``IDLE``, and a refusal says so.
+
+        Only a server that is still giving its last answer must not close yet: it would cut it.
+        """
+        reached, waiting = {turn}, [turn]
+        while waiting:
+            fresh = set(TURNS[waiting.pop()].values()) - reached
+            reached |= fresh
+            waiting += fresh
+        turns = end(turn)
+        answering = isinstance(turns, ServerTurns) and turn in (Turn.OVERTAKEN, Turn.LAST_ANSWER)
+        assert turns.must_close is (Turn.IDLE not in reached and not answering)
+        illegal = next(act for act in Act if act not in TURNS[turn])
+        with pytest.raises(LocalProtocolError) as caught:
+            turns.require(illegal, "It")
+        assert ("and the connection must be closed" in str(caught.value)) is turns.must_close
+
+    @pytest.mark.parametrize("turn", Turn)
+    def test_nothing_is_sent_after_a_request_that_was_not_written_whole(self, turn: Turn) -> None:
+        """The server would take the next bytes for the rest of it."""
+        turns = client(turn)
+        turns.send_failed()
+        assert (turns.turn, turns.must_close, turns.awaiting_answer) == (turn, True, False)
+        for act in Act:
+            with pytest.raises(LocalProtocolError, match="must be closed"):
+                turns.require(act, "It")
+
+    def test_what_was_said_before_a_failed_send_is_heard(self) -> None:
+        """It may be the reason why the request could not be written."""
+        turns = client(Turn.SENDING)
+        turns.send_failed()
+        turns.receive_data(OK)
+        assert [type(part) for part in parts_of(turns)] == [ResponseHead, bytes, MessageEnd]
+        assert turns.turn is Turn.CUT
+
+
+class TestFaults:
+    """Whose fault it is, for ever."""
+
+    @pytest.mark.parametrize(("end", "turn"), EVERYWHERE)
+    def test_for_ever(self, end: Callable[[Turn], ClientTurns | ServerTurns], turn: Turn) -> None:
+        """``check`` raises the same again, whatever arrives; the peer and the reply are named."""
+        turns, reply = end(turn), Refused(status=400)
+        turns.check()
+        fault = turns.accuse(Malformed("expected sense", at=7), reply=reply)
+        peer = "server" if isinstance(turns, ClientTurns) else "client"
+        assert str(fault) == f"the {peer} sent what it may not: expected sense (at byte 7)"
+        for _ in range(2):
+            assert turns.must_close
+            with pytest.raises(type(fault)) as caught:
+                turns.check()
+            assert (str(caught.value), caught.value.reply) == (str(fault), reply)
+            turns.receive_data(OK)
+
+    @pytest.mark.parametrize(("end", "wire"), [(client, OK), (server, POST)])
+    def test_what_arrives_afterwards_is_dropped(
+        self, end: Callable[[], ClientTurns | ServerTurns], wire: bytes
+    ) -> None:
+        """Nobody will read it."""
+        turns = end()
+        turns.accuse(Malformed("expected sense"))
+        turns.receive_data(wire)
+        assert turns.next_part() is NEED_DATA
+
+    @pytest.mark.parametrize("turn", Turn)
+    def test_a_client_that_found_one_says_nothing_more(self, turn: Turn) -> None:
+        """Nor does it wait for an answer."""
+        turns = client(turn)
+        turns.accuse(Malformed("expected sense"))
+        assert not turns.awaiting_answer
+        for act in Act:
+            with pytest.raises(LocalProtocolError, match="must be closed"):
+                turns.require(act, "It")
+
+    @pytest.mark.parametrize("turn", [Turn.IDLE, Turn.SENDING, Turn.AWAITING])
+    def test_a_server_that_found_one_answers_it_and_nothing_more(self, turn: Turn) -> None:
+        """The answer to a fault is the last one, even where the request was complete."""
+        turns = server(turn)
+        turns.accuse(Malformed("expected sense"))
+        turns.require(Act.ANSWER_STARTED, "Refused")
+        framing = turns.framing(400, 2)
+        assert framing.last
+        turns.start_answer(framing)
+        assert turns.part_buffers(b"no") == [b"no"]
+        assert turns.end_answer() == []
+        assert turns.turn is Turn.CUT
+        with pytest.raises(LocalProtocolError, match="must be closed"):
+            turns.require(Act.ANSWER_STARTED, "Refused")
+
+    def test_no_http(self) -> None:
+        """The reader's own fault leaves as ``Malformed``, at either end."""
+        for turns in (client(Turn.AWAITING), server()):
+            turns.receive_data(b"\0")
+            with pytest.raises(MalformedMessage):
+                turns.next_part()
+
+    def test_status(self) -> None:
+        """That of the reader where it has one, else 400."""
+        assert status_of(MalformedMessage("too long", at=0, status_hint=431)) == 431
+        assert status_of(Malformed("expected sense")) == 400
+
+
+class TestAbandoned:
+    """Given up, at whatever point."""
+
+    @pytest.mark.parametrize(("end", "turn"), EVERYWHERE)
+    def test_only_its_end_is_heard(self, end: Callable[[Turn], ClientTurns | ServerTurns], turn: Turn) -> None:
+        """However often one asks, whatever had arrived and arrives."""
+        turns = end(turn)
+        turns.receive_data(OK if isinstance(turns, ClientTurns) else POST)
+        turns.abandon()
+        for data in (OK, b"\0", b""):
+            assert (turns.next_part(), turns.turn, turns.must_close) == (CLOSED, Turn.CLOSED, True)
+            turns.receive_data(data)
+        assert turns.next_part() == CLOSED
+
+    def test_what_arrives_afterwards_is_not_held(self) -> None:
+        """However much it is."""
+        for turns in (client(Turn.CLOSED), server(Turn.CLOSED)):
+            tracemalloc.start()
+            for _ in range(64):
+                turns.receive_data(bytes(16_384))
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert held < 65_536
+
+    def test_before_an_answer_that_waits_to_be_read(self) -> None:
+        """It is not given any more."""
+        turns = client(Turn.AWAITING)
+        turns.receive_data(OK)
+        turns.abandon()
+        assert (parts_of(turns), turns.awaiting_answer) == ([CLOSED], False)
+
+
+class TestClient:
+    """What the end that asks hears."""
+
+    @pytest.mark.parametrize(
+        ("before", "wire", "turn", "after"),
+        [
+            (Turn.AWAITING, OK, Turn.ANSWERING, Turn.IDLE),
+            (Turn.AWAITING, LAST, Turn.LAST_ANSWER, Turn.CUT),
+            (Turn.AWAITING, OK.replace(b"/1.1", b"/1.0"), Turn.LAST_ANSWER, Turn.CUT),
+            (Turn.AWAITING, UNASKED, Turn.ANSWERING, Turn.IDLE),
+            (Turn.SENDING, OK, Turn.OVERTAKEN, Turn.CUT),
+            (Turn.SENDING, LAST, Turn.OVERTAKEN, Turn.CUT),
+            (Turn.IDLE, UNASKED, Turn.LAST_ANSWER, Turn.CUT),
+        ],
+    )
+    def test_an_answer(self, before: Turn, wire: bytes, turn: Turn, after: Turn) -> None:
+        """Head, body and end, however delivered; between them the connection stands where the answer puts it."""
+        for pieces in deliveries(wire):
+            turns = client(before)
+            parts: list[object] = []
+            for data in pieces:
+                turns.receive_data(data)
+                while not isinstance(part := turns.next_part(), Signal):
+                    parts.append(part)
+                    assert turns.turn is (after if isinstance(part, MessageEnd) else turn)
+            assert [type(part) for part in parts if type(part) is not bytes] == [ResponseHead, MessageEnd]
+            assert b"".join(part for part in parts if isinstance(part, bytes)) == wire[-2:]
+            assert turns.next_part() is NEED_DATA
+            assert turns.must_close is (after is Turn.CUT)
+
+    def test_two_requests(self) -> None:
+        """After a whole answer the connection carries the next."""
+        turns = client(Turn.AWAITING)
+        for _ in range(2):
+            turns.receive_data(OK)
+            assert len(parts_of(turns)) == 3
+            turns.require(Act.REQUEST_STARTED, "It")
+            turns.move(Act.REQUEST_STARTED)
+            turns.move(Act.REQUEST_ENDED)
+
+    def test_an_overtaken_request_may_be_ended(self) -> None:
+        """While its answer is not complete; then the answer is what is waited for, and it is the last."""
+        turns = client(Turn.OVERTAKEN)
+        assert not turns.awaiting_answer
+        for act in (Act.REQUEST_PART, Act.REQUEST_ENDED):
+            turns.require(act, "It")
+            turns.move(act)
+        assert (turns.turn, turns.awaiting_answer, turns.must_close) == (Turn.LAST_ANSWER, True, True)
+        turns.receive_data(OK[-1:])
+        assert parts_of(turns) == [OK[-1:], END]
+        assert turns.turn is Turn.CUT
+
+    def test_after_head_there_is_no_body(self) -> None:
+        """RFC 9112, 6.3: whatever the length says, the next answer follows the head."""
+        turns = client(Turn.AWAITING)
+        turns.expect("HEAD")
+        turns.receive_data(OK.removesuffix(b"ok"))
+        assert parts_of(turns)[1:] == [END]
+        turns.expect("GET")
+        turns.move(Act.REQUEST_STARTED)
+        turns.move(Act.REQUEST_ENDED)
+        turns.receive_data(OK)
+        assert parts_of(turns)[1:] == [b"ok", END]
+
+    @pytest.mark.parametrize("turn", [Turn.IDLE, Turn.SENDING, Turn.AWAITING])
+    def test_interim_answers_are_none(self, turn: Turn) -> None:
+        """RFC 9110, 15.2: any number of them may come."""
+        turns = client(turn)
+        turns.receive_data(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
+        assert (parts_of(turns), turns.turn, turns.must_close) == ([], turn, False)
+
+    @pytest.mark.parametrize(("turn", "wire"), [(Turn.IDLE, OK), (Turn.CUT, OK), (Turn.CUT, UNASKED)])
+    def test_an_answer_to_no_request(self, turn: Turn, wire: bytes) -> None:
+        """RFC 9112, 9.2: it is none."""
+        for pieces in deliveries(wire):
+            turns = client(turn)
+            with pytest.raises(Malformed, match="expected nothing while no request is open, got a response with stat"):
+                feed(turns, pieces)
+            assert turns.turn is turn
+
+    def test_a_farewell(self) -> None:
+        """A server may say why it closes an idle connection (RFC 9110, 15.5.9); nobody waited for that."""
+        turns = client()
+        for data in (UNASKED[:-1], UNASKED[-1:]):
+            turns.receive_data(data)
+            parts_of(turns)
+            assert (turns.must_close, turns.awaiting_answer) == (True, False)
+        assert turns.turn is Turn.CUT
+
+    def test_what_is_there_before_the_request_cannot_answer_it(self) -> None:
+        """So no request may follow, until what is there is read and turns out to be nothing."""
+        turns = client()
+        turns.receive_data(b"HTTP/1.1 100 Continue\r\n")
+        assert turns.must_close
+        with pytest.raises(LocalProtocolError, match="IDLE, and the connection must be closed"):
+            turns.require(Act.REQUEST_STARTED, "It")
+        turns.receive_data(b"\r\n")
+        assert turns.next_part() is NEED_DATA
+        turns.require(Act.REQUEST_STARTED, "It")
+
+    @pytest.mark.parametrize("before", [Turn.SENDING, Turn.AWAITING])
+    @pytest.mark.parametrize("cut", range(len(OK) + 1))
+    def test_the_end_at_every_byte(self, before: Turn, cut: int) -> None:
+        """A connection that is lost accuses nobody; what is due then never comes."""
+        turns = client(before)
+        turns.receive_data(OK[:cut])
+        turns.receive_data(b"")
+        assert (MessageEnd() in parts_of(turns)) is (cut == len(OK))
+        assert (turns.turn, turns.next_part(), turns.awaiting_answer) == (Turn.CLOSED, CLOSED, False)
+
+    def test_a_body_that_ends_with_its_connection(self) -> None:
+        """RFC 9112, 6.3: the end completes it, and comes after it."""
+        turns = client(Turn.AWAITING)
+        turns.receive_data(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        assert parts_of(turns)[1:] == [b"abc"]
+        assert (turns.turn, turns.awaiting_answer) == (Turn.LAST_ANSWER, True)
+        turns.receive_data(b"")
+        assert turns.next_part() == END
+        assert turns.turn is Turn.CUT
+        assert parts_of(turns) == [CLOSED]
+
+    @pytest.mark.parametrize("turn", Turn)
+    def test_awaiting_an_answer(self, turn: Turn) -> None:
+        """From the end of the request to the end of its answer."""
+        assert client(turn).awaiting_answer is (turn in (Turn.AWAITING, Turn.ANSWERING, Turn.LAST_ANSWER))
+
+
+def feed(turns: ClientTurns | ServerTurns, pieces: Iterable[bytes]) -> list[object]:
+    """Return the parts of what is delivered."""
+    parts: list[object] = []
+    for data in pieces:
+        turns.receive_data(data)
+        parts += parts_of(turns)
+    return parts
+
+
+class TestServer:
+    """What the end that is asked hears, and when it reads no further."""
+
+    def test_a_request(self) -> None:
+        """Head, body and end, however delivered; the head is kept while the request is open."""
+        for pieces in deliveries(POST):
+            turns = server()
+            head, *rest = feed(turns, pieces)
+            assert isinstance(head, RequestHead)
+            assert rest[-1] == END
+            assert (b"".join(piece for piece in rest if isinstance(piece, bytes)), turns.head) == (b"hi", head)
+            assert (turns.turn, turns.in_body) == (Turn.AWAITING, False)
+
+    def test_in_body(self) -> None:
+        """Between head and end."""
+        turns = server()
+        turns.receive_data(POST)
+        flags: list[bool] = []
+        while not isinstance(turns.next_part(), Signal):
+            flags.append(turns.in_body)
+        assert flags == [True, True, False]
+
+    def test_boundaries(self) -> None:
+        """One piece a chunk, however delivered, where the role asks for it."""
+        for pieces in deliveries(request(b"Transfer-Encoding: chunked") + b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"):
+            turns, parts = ServerTurns("client", keep_boundaries=True), list[object]()
+            for data in pieces:
+                turns.receive_data(data)
+                while not isinstance(part := turns.next_part(), Signal):
+                    parts.append(part)
+            assert parts[1:] == [b"ab", b"cd", END]
+
+    @pytest.mark.parametrize("turn", [Turn.AWAITING, Turn.ANSWERING])
+    def test_the_next_request_waits(self, turn: Turn) -> None:
+        """``PAUSED`` while an answer is due and bytes wait; what was waiting is read after the answer."""
+        turns = server(turn)
+        assert turns.next_part() is NEED_DATA
+        turns.receive_data(request(method=b"PUT"))
+        assert turns.next_part() is PAUSED
+        if turn is Turn.AWAITING:
+            turns.start_answer(turns.framing(204, None))
+        assert turns.next_part() is PAUSED
+        turns.end_answer()
+        assert (turns.turn, turns.head.target) == (Turn.IDLE, "")
+        head = turns.next_part()
+        assert isinstance(head, RequestHead)
+        assert (head.method, turns.head) == ("PUT", head)
+
+    @pytest.mark.parametrize("turn", [Turn.OVERTAKEN, Turn.LAST_ANSWER, Turn.CUT])
+    @pytest.mark.parametrize("data", [None, b"x", POST, b"\0", b""])
+    def test_nothing_is_read_once_no_request_may_follow(self, turn: Turn, data: bytes | None) -> None:
+        """Not the rest of an overtaken request, nor bytes that would be a fault, nor the end."""
+        turns = server(turn)
+        if data is not None:
+            turns.receive_data(data)
+        assert (turns.next_part(), turns.turn) == (PAUSED, turn)
+
+    @pytest.mark.parametrize("data", [b"", b"\0", POST])
+    def test_the_rest_of_a_refused_request_is_not_read(self, data: bytes) -> None:
+        """Once the role has ended it, the rest is not even looked at, and its answer is the last."""
+        turns = server(Turn.SENDING)
+        turns.move(Act.REQUEST_ENDED)
+        turns.receive_data(data)
+        assert turns.next_part() is PAUSED
+        framing = turns.framing(413, 0)
+        assert framing.last
+        turns.start_answer(framing)
+        turns.end_answer()
+        assert turns.turn is Turn.CUT
+
+    @pytest.mark.parametrize("turn", [Turn.IDLE, Turn.AWAITING, Turn.ANSWERING])
+    def test_the_end_is_told_and_moves_nothing(self, turn: Turn) -> None:
+        """A client that has ended its half may still wait for its answer: the role decides."""
+        turns = server(turn)
+        turns.receive_data(b"")
+        for _ in range(2):
+            assert (turns.next_part(), turns.turn) == (CLOSED, turn)
+
+    def test_a_truncated_request(self) -> None:
+        """Is a fault that can be answered, last of all."""
+        for cut in range(1, len(POST)):
+            turns = server()
+            turns.receive_data(POST[:cut])
+            turns.receive_data(b"")
+            with pytest.raises(MalformedMessage):
+                parts_of(turns)
+            assert turns.framing(400, 0).last
+
+    @pytest.mark.parametrize("turn", [Turn.IDLE, Turn.SENDING])
+    def test_an_answer_that_overtakes_its_request_is_the_last(self, turn: Turn) -> None:
+        """RFC 9112, 9.3: the rest of the request would pass for the next one."""
+        turns = server(turn)
+        framing = turns.framing(400, 0)
+        assert framing.last
+        turns.start_answer(framing)
+        assert not turns.must_close
+        turns.end_answer()
+        assert turns.must_close
+        assert turns.turn is Turn.CUT
+
+    def test_how_much_of_an_unwanted_body_is_read(self) -> None:
+        """So much for every request, and as much more as the role allows."""
+        turns = server(Turn.SENDING)
+        assert turns.may_skip(MAX_UNREAD)
+        assert not turns.may_skip(1)
+        turns.allow_unread(3)
+        assert turns.may_skip(2)
+        assert not turns.may_skip(1)
+        turns.receive_data(POST[-1:] + POST)
+        parts_of(turns)
+        turns.start_answer(turns.framing(200, 0))
+        turns.end_answer()
+        parts_of(turns)
+        assert turns.may_skip(MAX_UNREAD)
+
+
+#: RFC 9112, 6.1 to 6.3, and RFC 9110, 8.6: HEAD?, status without content?, version, size known? -> the field that
+#: frames the body, whether there is one, whether only the end of the connection ends it.
+FRAMES: dict[tuple[bool, bool, str, bool], tuple[str, bool, bool]] = {
+    (False, False, "1.1", True): ("Content-Length", True, False),
+    (False, False, "1.1", False): ("Transfer-Encoding", True, False),
+    (False, False, "1.0", True): ("Content-Length", True, False),
+    (False, False, "1.0", False): ("", True, True),  # 6.1: no transfer coding to a client of HTTP/1.0
+    (False, True, "1.1", True): ("", False, False),  # 6.1 and RFC 9110, 8.6: neither field with 204
+    (False, True, "1.1", False): ("", False, False),
+    (False, True, "1.0", True): ("", False, False),
+    (False, True, "1.0", False): ("", False, False),
+    (True, False, "1.1", True): ("Content-Length", False, False),  # what GET would be answered with
+    (True, False, "1.1", False): ("", False, False),
+    (True, False, "1.0", True): ("Content-Length", False, False),
+    (True, False, "1.0", False): ("", False, False),
+    (True, True, "1.1", True): ("", False, False),
+    (True, True, "1.1", False): ("", False, False),
+    (True, True, "1.0", True): ("", False, False),
+    (True, True, "1.0", False): ("", False, False),
+}
+VALUES = {"Content-Length": "5", "Transfer-Encoding": "chunked"}
+
+
+def asked(method: str, version: str, *, keep_alive: bool) -> ServerTurns:
+    """Return a server's end whose answer is due."""
+    connection = b"Connection: keep-alive" if keep_alive else b"Connection: close"
+    return server(Turn.AWAITING, request(connection, method=method.encode(), version=version.encode()))
+
+
+def answer(turns: ServerTurns, status: int, pieces: list[bytes], size: int | None) -> tuple[bytes, Framing]:
+    """Return the bytes of a whole answer, and how it is framed."""
+    framing = turns.framing(status, size)
+    head = encode_response_head(status, (*framing.fields, ("Connection", "close" if framing.last else "keep-alive")))
+    turns.start_answer(framing)
+    buffers: list[BytesLike] = [head]
+    for piece in pieces:
+        buffers += turns.part_buffers(piece)
+    return b"".join((*buffers, *turns.end_answer())), framing
+
+
+def read_by_h11(method: str, wire: bytes, *, eof: bool) -> bytes:
+    """Return the body as h11 reads it; nothing is left over."""
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(wire)
+    if eof:
+        reader.receive_data(b"")
+    body = b""
+    while not isinstance(event := reader.next_event(), h11.EndOfMessage):
+        assert isinstance(event, (h11.Response, h11.Data))
+        body += bytes(event.data) if isinstance(event, h11.Data) else b""
+    assert reader.trailing_data[0] == b""
+    return body
+
+
+class TestFraming:
+    """How an answer is framed, and that every reader finds the same body in it."""
+
+    @pytest.mark.parametrize(
+        ("method", "status", "version", "size", "keep_alive"),
+        list(product(("GET", "HEAD", "POST"), (200, 204, 304, 404), ("1.0", "1.1"), (5, None), (True, False))),
+    )
+    def test_the_whole_product(
+        self, method: str, status: int, version: str, size: int | None, keep_alive: bool
+    ) -> None:
+        """Method, status, version, size and persistence: as RFC 9112 has it, and as h11 reads it."""
+        field, has_body, until_close = FRAMES[method == "HEAD", status in (204, 304), version, size is not None]
+        turns = asked(method, version, keep_alive=keep_alive)
+        wire, framing = answer(turns, status, [b"he", b"llo"], size)
+        assert framing == Framing(
+            fields=((field, VALUES[field]),) if field else (),
+            has_body=has_body,
+            chunked=field == "Transfer-Encoding",
+            last=until_close or not keep_alive,
+        )
+        assert read_by_h11(method, wire, eof=until_close) == (b"hello" if has_body else b"")
+        assert turns.turn is (Turn.CUT if framing.last else Turn.IDLE)
+
+    @settings(deadline=None)
+    @given(
+        method=st.sampled_from(("GET", "HEAD", "POST")),
+        version=st.sampled_from(("1.0", "1.1")),
+        keep_alive=st.booleans(),
+        known=st.booleans(),
+        pieces=st.lists(st.binary(max_size=40), max_size=6),
+    )
+    def test_both_ends_agree(
+        self, method: str, version: str, keep_alive: bool, known: bool, pieces: list[bytes]
+    ) -> None:
+        """What a server's end writes a client's end reads, however cut; both know whether another request follows."""
+        body = b"".join(pieces)
+        turns = asked(method, version, keep_alive=keep_alive)
+        wire, framing = answer(turns, 200, pieces, len(body) if known else None)
+        read = body if framing.has_body else b""
+        assert read_by_h11(method, wire, eof=framing.last) == read
+        for cuts in deliveries(wire):
+            reader = client(Turn.AWAITING)
+            reader.expect(method)
+            parts = feed(reader, [*cuts, b""] if framing.last else cuts)
+            assert b"".join(part for part in parts if isinstance(part, bytes)) == read
+            assert parts.count(END) == 1
+            assert reader.turn is (Turn.CLOSED if framing.last else Turn.IDLE)
+
+    def test_pieces_are_not_copied(self) -> None:
+        """In chunks or plain, the buffer that was given goes out; an empty piece says nothing, and ends nothing."""
+        data = b"x" * 100
+        for size, buffers in ((None, [b"64\r\n", data, b"\r\n"]), (100, [data])):
+            turns = server(Turn.ANSWERING, size=size)
+            assert turns.part_buffers(b"") == []
+            given = turns.part_buffers(data)
+            assert given == buffers
+            assert any(buffer is data for buffer in given)
+
+    def test_a_piece_in_several_buffers(self) -> None:
+        """Is one chunk of them all."""
+        buffers = (b"ab", bytearray(b""), memoryview(b"cde"))
+        assert b"".join(server(Turn.ANSWERING).part_buffers(*buffers)) == b"5\r\nabcde\r\n"
+        assert b"".join(server(Turn.ANSWERING, size=5).part_buffers(*buffers)) == b"abcde"
+        assert server(Turn.ANSWERING).part_buffers(b"", b"") == server(Turn.ANSWERING).part_buffers() == []
+
+    def test_the_end_of_chunks(self) -> None:
+        """Once, and only of chunks."""
+        assert server(Turn.ANSWERING).end_answer() == [b"0\r\n\r\n"]
+        assert server(Turn.ANSWERING, size=0).end_answer() == []
+        assert server(Turn.ANSWERING, status=204).end_answer() == []
