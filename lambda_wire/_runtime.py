@@ -190,7 +190,7 @@ class RuntimeConnection:
                     self._take_body(part)
                 case MessageEnd():
                     return self._take_end()
-                case ConnectionClosed():
+                case _:  # ConnectionClosed
                     self._let_go()
                     return part
 

@@ -139,7 +139,7 @@ class ServiceConnection:
                     self._take_body(part)
                 case MessageEnd():
                     self._events.append(self._end(part.trailers))
-                case ConnectionClosed():
+                case _:  # ConnectionClosed
                     if self.turn is Turn.AWAITING and self._ask is not NextAsked:
                         return PAUSED  # it has only ended its half, and waits for its answer
                     self.abandon()
