@@ -89,9 +89,16 @@ def _local(arguments: Sequence[str]) -> int:
     return run(_parser("local"), arguments)
 
 
+def _invoke(arguments: Sequence[str]) -> int:
+    from lambda_wire.invoke import run
+
+    return run(_parser("invoke"), arguments)
+
+
 _COMMANDS: Final[dict[str, tuple[str, _Command]]] = {
     "run": ("serve a Python handler on Lambda or under an emulator", _run),
     "local": ("serve a handler, or any other runtime, on this machine", _local),
+    "invoke": ("call a function, and show what arrives as it arrives", _invoke),
 }
 
 

@@ -26,6 +26,7 @@ FLOORS: dict[str, float] = {
     "_malformed": 0,
     "_names": 0,
     "_record": 0,
+    "_shown": 0,
     "_signals": 0,
     "_types": 0,
     "_fields": 0.5,  # refuses with Malformed, as do the next two
@@ -74,6 +75,7 @@ FLOORS: dict[str, float] = {
     # programs
     "bootstrap": 7,
     "conform": 7,
+    "invoke": 7,
     "local": 7,
     "cli": 7.5,  # starts the programs
     "__main__": 7.9,

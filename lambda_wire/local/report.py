@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from lambda_wire._shown import one_line
 from lambda_wire.local.call import Call, Failure
 
 __all__ = ["Report"]
@@ -70,6 +71,5 @@ def _ms(seconds: float) -> str:
 
 def _printable(document: bytes) -> str:
     """Return a document as one line that cannot command the terminal."""
-    text = document[:_SHOWN].decode("utf-8", "replace").strip()
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    shown = one_line(document[:_SHOWN].decode("utf-8", "replace"))
     return shown if len(document) <= _SHOWN else f"{shown}... ({len(document)} bytes)"
