@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,18 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from lambda_wire import StreamingResponse
 from lambda_wire.testing import LocalLambda
 from tests.real_parts import missing, need_module, running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-RUN, TEST, AROUND = [text.strip() for kind, text in BLOCKS if kind == "console"]
-EXAMPLE, WRITER, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
+RUN, TEST, AROUND, INVOKE = [text.strip() for kind, text in BLOCKS if kind == "console"]
+EXAMPLE, WRITER, BOTO3, CALLER, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
 (DOCKERFILE,) = [text for kind, text in BLOCKS if kind == "dockerfile"]
 
 #: The README's ports may be taken on the machine that runs this.
 ANY_PORT = "--port 0"
+PORT = "http://127.0.0.1:9000"
 
 
 @contextmanager
@@ -114,6 +117,43 @@ def test_the_writer_snippet_writes() -> None:
         prelude = stream.prelude
         assert prelude is not None
         assert prelude.headers == (("content-type", "text/plain"),)
+
+
+def three_chunks(event: object, context: object) -> object:
+    return StreamingResponse([b"1", b"2", b"3"], content_type="text/plain")
+
+
+def run_against(function: LocalLambda, command: list[str]) -> str:
+    """Run what the README has for its own port against another."""
+    assert any(PORT in word for word in command) or "invoke" in command
+    words = [word.replace(PORT, function.url) for word in command]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_the_boto3_snippet_streams() -> None:
+    """Each chunk an event, then the completion with the log."""
+    need_module("boto3")
+    with LocalLambda(three_chunks) as function:
+        printed = run_against(function, [sys.executable, "-c", BOTO3]).splitlines()
+    assert printed[:3] == [str({"PayloadChunk": {"Payload": chunk}}) for chunk in (b"1", b"2", b"3")]
+    assert printed[3].startswith("{'InvokeComplete': {'LogResult': '")
+
+
+def test_the_caller_snippet_streams() -> None:
+    """Each chunk, then how it ended."""
+    with LocalLambda(three_chunks) as function:
+        printed = run_against(function, [sys.executable, "-c", CALLER]).splitlines()
+    assert printed == ["b'1'", "b'2'", "b'3'", "InvokeComplete(error_code='')"]
+
+
+def test_the_invoke_command_shows_events() -> None:
+    """A line for each, in order."""
+    program, *words = shlex.split(INVOKE)
+    assert program == "lambda-wire"
+    with LocalLambda(three_chunks) as function:
+        command = [sys.executable, "-m", "lambda_wire", *words, "--endpoint", function.url]
+        events = [json.loads(line)["event"] for line in run_against(function, command).splitlines()]
+    assert events == ["InvokeAccepted", *["PayloadChunk"] * 3, "InvokeComplete"]
 
 
 def test_the_pytest_snippet_passes(tmp_path: Path) -> None:
