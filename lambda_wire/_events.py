@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
+from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._fields import is_token, require_bytes, require_field_value
 from lambda_wire._malformed import Malformed, quote
@@ -43,14 +44,17 @@ __all__ = [
     "Violation",
 ]
 
-#: What the message says of itself, and what an invocation has a field for.
-_SAID_ELSEWHERE: Final = frozenset(
-    name.lower()
-    for name in (
-        *(names.CONNECTION, names.CONTENT_LENGTH, names.CONTENT_TYPE, names.DATE, names.TRAILER),
-        *(names.TRANSFER_ENCODING, names.AWS_REQUEST_ID, names.DEADLINE_MS, names.INVOKED_FUNCTION_ARN),
-        *(names.TRACE_ID, names.CLIENT_CONTEXT, names.COGNITO_IDENTITY, names.AWS_TENANT_ID, names.INVOCATION_ID),
-    )
+#: What the message says of itself and what an invocation has a field for, in lower case: none of its other headers.
+SAID_ELSEWHERE: Final = (
+    names.HOP_BY_HOP_FIELDS
+    | names.FRAMING_FIELDS
+    | {
+        name.lower()
+        for name in (
+            *(names.CONTENT_TYPE, names.DATE, names.AWS_REQUEST_ID, names.DEADLINE_MS, names.INVOKED_FUNCTION_ARN),
+            *(names.TRACE_ID, names.CLIENT_CONTEXT, names.COGNITO_IDENTITY, names.AWS_TENANT_ID, names.INVOCATION_ID),
+        )
+    }
 )
 
 
@@ -58,8 +62,13 @@ def _require_field_name(name: str) -> None:
     """Refuse what is no header name, or speaks of the message and not of the invocation (RFC 9110, 5.1)."""
     if not is_token(name):
         raise Malformed(f"a header name must be a token, got {quote(name)}")
-    if name != name.lower() or name in _SAID_ELSEWHERE:
+    if name != name.lower() or name in SAID_ELSEWHERE:
         raise Malformed(f"another header of an invocation has a lower-case name that no field has, got {quote(name)}")
+
+
+def _require_integer(value: object, what: str, *, lowest: int, highest: int) -> None:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise Malformed(f"{what} must be an integer from {lowest} to {highest}, got {quote(value)}")
 
 
 def _require_request_id(value: str) -> None:
@@ -251,8 +260,10 @@ class Invocation:
             "content_type",
         ):
             require_field_value(getattr(self, what), what)
-        if self.deadline_ms is not None and self.deadline_ms < 0:
-            raise Malformed(f"deadline_ms must be a Unix time in milliseconds, got {self.deadline_ms}")
+        if self.deadline_ms is not None:
+            _require_integer(self.deadline_ms, "deadline_ms", lowest=0, highest=limits.MAX_DEADLINE_MS)
+        if type(self.headers) is not tuple:
+            raise Malformed(f"headers must be a tuple of pairs, got {type(self.headers).__name__}")
         for name, value in self.headers:
             _require_field_name(name)
             require_field_value(value, name)
@@ -278,8 +289,7 @@ class Refused:
     """The method that the path does serve, with 405."""
 
     def __post_init__(self) -> None:
-        if not 400 <= self.status <= 599:
-            raise Malformed(f"a refusal has status 400-599, got {self.status}")
+        _require_integer(self.status, "the status of a refusal", lowest=400, highest=599)
         require_field_value(self.allow, "allow")
 
 

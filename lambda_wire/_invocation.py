@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from lambda_wire import _names as names
-from lambda_wire._events import Invocation
+from lambda_wire._events import SAID_ELSEWHERE, Invocation
+from lambda_wire._limits import MAX_DEADLINE_MS
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
 
@@ -22,9 +23,7 @@ _TEXT_FIELDS: Final = {
     names.INVOKED_FUNCTION_ARN.lower(): "invoked_function_arn",
     names.TRACE_ID.lower(): "trace_id",
 }
-#: Fields of the HTTP message, not of the invocation.
-_OF_THE_MESSAGE: Final = {"connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding"}
-_LONGEST_DEADLINE: Final = 19
+_LONGEST_DEADLINE: Final = len(str(MAX_DEADLINE_MS))
 
 
 def encode_invocation(invocation: Invocation) -> Headers:
@@ -63,7 +62,7 @@ def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
         known = _TEXT_FIELDS.get(name)
         if known is not None:
             text.setdefault(known, value)
-        elif name not in _OF_THE_MESSAGE:
+        elif name not in SAID_ELSEWHERE:
             others.append((name, value))
     if not text.get("request_id"):
         raise Malformed(f"an invocation needs the header {names.AWS_REQUEST_ID}: without it there is no way to answer")

@@ -73,3 +73,6 @@ STREAM_BURST: Final = 6 * 1024 * 1024
 
 #: What it may send in each second beyond that. Source: as above, ResponseBandwidthRate; AWS documents 2 MB/s.
 STREAM_RATE: Final = 2 * 1024 * 1024
+
+#: The largest deadline, in Unix milliseconds. Ours: 19 digits hold whatever fits 64 bits, as the service's do.
+MAX_DEADLINE_MS: Final = 10**19 - 1
