@@ -315,6 +315,8 @@ class MessageReader:
 
 def _without_names(reason: str) -> str:
     """Return what h11 says is wrong, within bounds and without Python's names: it quotes the line it cannot read."""
+    if "_SWITCH" in reason:
+        return "expected no switch of protocols, got status 101"
     said, quoting, line = reason.partition(": bytearray(")
     return f"{said}: {line.removesuffix(')')}"[:_LONGEST_REASON] if quoting else said
 

@@ -23,7 +23,7 @@ from lambda_wire._events import (
 )
 from lambda_wire._state import ATTEMPTS, LIFECYCLE, Attempt, State
 
-__all__ = ["NOT_FOUND", "Lifecycle", "ManagedLifecycle", "StandardLifecycle"]
+__all__ = ["NOT_FOUND", "Lifecycle", "ManagedLifecycle", "StandardLifecycle", "too_large"]
 
 #: What the service calls the state that a refused request would have led to.
 _TARGETS: Final[dict[type, State]] = {
@@ -44,6 +44,15 @@ _MOST_EXPIRED: Final = 1000
 NOT_FOUND: Final = Refused(status=404, error_message="404 page not found")
 _UNKNOWN_ID: Final = Refused(status=400, error_type=names.INVALID_REQUEST_ID, error_message="Invalid request ID")
 _TOO_LATE: Final = Refused(status=410, error_type=names.INVOKE_TIMEOUT, error_message="Invoke timeout")
+
+
+def too_large(limit: int) -> Refused:
+    """Return what the service says of a response or an error document above the limit, in bytes."""
+    return Refused(
+        status=413,
+        error_type=names.REQUEST_ENTITY_TOO_LARGE,
+        error_message=f"Exceeded maximum allowed payload size ({limit} bytes).",
+    )
 
 
 def _not_allowed(state: State, ask: type, reason: str) -> Refused:

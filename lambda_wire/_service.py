@@ -36,7 +36,7 @@ from lambda_wire._events import (
 )
 from lambda_wire._heads import field_value, reason_phrase
 from lambda_wire._http11 import MalformedMessage, MessageEnd, RequestHead
-from lambda_wire._lifecycle import Lifecycle, StandardLifecycle
+from lambda_wire._lifecycle import Lifecycle, StandardLifecycle, too_large
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import match, route_of
 from lambda_wire._signals import PAUSED, Signal
@@ -193,11 +193,7 @@ class ServiceConnection:
                 self._body.append(piece)
             return
         if self._refusal is None:
-            self._refusal = Refused(
-                status=413,
-                error_type=names.REQUEST_ENTITY_TOO_LARGE,
-                error_message=f"Exceeded maximum allowed payload size ({self._limit} bytes).",
-            )
+            self._refusal = too_large(self._limit)
             self._body = []
             self._turns.allow_unread(limits.MAX_PAYLOAD)  # the emulator reads a body that is too large whole
         if not self._turns.may_skip(len(piece)):

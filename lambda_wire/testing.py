@@ -156,6 +156,8 @@ class LocalLambda:
             thread is left to itself; it ends with its next write, or when the handler returns.
         environments: How many invocations may run at once, each in a thread of its own.
         simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
+
+    Entering it raises ``ValueError`` where there would be no environment, or no time.
     """
 
     def __init__(

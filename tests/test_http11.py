@@ -219,7 +219,7 @@ class TestResponses:
 
     def test_no_change_of_protocol(self) -> None:
         """Nobody asked for one."""
-        assert "without a pending proposal" in fault_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Role.CLIENT)[0]
+        assert "expected no switch of protocols" in fault_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Role.CLIENT)[0]
 
     def test_control_characters_read_as_blanks(self) -> None:
         """The emulator copies a caller's client context raw: no caller may end a runtime with it (observed)."""

@@ -394,3 +394,10 @@ def test_deliveries_lose_nothing() -> None:
     assert cuts == list(deliveries(data))
     assert cuts[2:] != list(deliveries(data, seed=8))[2:]
     assert all(pieces == [] for pieces in deliveries(b""))
+
+
+@pytest.mark.parametrize("wrong", [{"environments": 0}, {"environments": -1}, {"timeout_s": 0}, {"timeout_s": -1.0}])
+def test_a_lambda_without_environments_or_time(wrong: dict[str, Any]) -> None:
+    """Would leave its callers waiting for ever: it is refused when it is entered, and nothing is left of it."""
+    with pytest.raises(ValueError, match="expected environments and seconds"), LocalLambda(lambda _, __: 1, **wrong):
+        pass

@@ -27,14 +27,13 @@ from lambda_wire._events import (
     NextAsked,
     PingAsked,
     Pong,
-    Refused,
     ResponseChunk,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
     Violation,
 )
-from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._lifecycle import StandardLifecycle, too_large
 from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import Signal
 from lambda_wire._state import State
@@ -45,7 +44,7 @@ from lambda_wire.local.peer import Peer
 
 __all__ = ["RuntimeApi"]
 
-_TOO_LARGE: Final = 413
+_TOO_LARGE: Final = too_large(0).status
 _NO_LIMIT: Final = sys.maxsize
 
 
@@ -196,7 +195,7 @@ class _Conversation:
             case ResponseChunk():
                 await self._pass_on(call, event.data)
             case ResponseFinished() | ResponseFailed() if self._over:
-                await self._send(_refused(call))
+                await self._send(too_large(call.max_stream))
             case ResponseFinished():
                 call.end()
                 await self._send(Accepted())
@@ -226,7 +225,7 @@ class _Conversation:
         self._over += len(data) - room + 1
         call.end(failures.oversized(call.max_stream))
         if self._over > limits.MAX_PAYLOAD:
-            await self._send(_refused(call))
+            await self._send(too_large(call.max_stream))
 
     async def _answer_poll(self) -> None:
         """Wait for an invocation, and meanwhile notice when the runtime goes away."""
@@ -266,11 +265,3 @@ class _Conversation:
         if isinstance(answer, Invocation):
             self._api.note_sent()
         await self._peer.write(buffers)
-
-
-def _refused(call: Call) -> Refused:
-    return Refused(
-        status=_TOO_LARGE,
-        error_type=names.REQUEST_ENTITY_TOO_LARGE,
-        error_message=f"Exceeded maximum allowed payload size ({call.max_stream} bytes).",
-    )

@@ -28,6 +28,9 @@ class EmbeddedLambda:
         environments: How many callers are served at once.
         simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
         report: Where to say what happens.
+
+    Raises:
+        ValueError: There would be no environment, or no time.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class EmbeddedLambda:
         environments: int = 1,
         simulate_bandwidth: bool = False,
     ) -> None:
+        if environments < 1 or timeout_s <= 0:
+            raise ValueError(f"expected environments and seconds, got {environments} environments and {timeout_s} s")
         self._report = report
         self._pool = Pool(
             [Environment(timeout_s, launch, report, simulate_bandwidth=simulate_bandwidth) for _ in range(environments)]

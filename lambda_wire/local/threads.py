@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from lambda_wire._errors import ProtocolError, RequestRefused
 from lambda_wire.local.call import Call
+from lambda_wire.local.failures import describe_exit
 from lambda_wire.sync import Runtime, connect
 
 __all__ = ["LoopThread", "ThreadWorker"]
@@ -86,12 +87,12 @@ class ThreadWorker:
         """Nothing: see the class."""
 
     def _serve(self, serve: Callable[[Runtime], None], address: str) -> None:
-        how = "Runtime exited without providing a reason"
+        how = describe_exit(0)
         try:
             with connect(address) as runtime:
                 serve(runtime)
         except SystemExit as exit_:
-            how = f"Runtime exited with error: exit status {exit_.code}"
+            how = describe_exit(exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None))
         except (RequestRefused, ProtocolError):
             pass  # the environment was replaced
         except BaseException as fault:  # noqa: BLE001  # the thread ends, whatever the handler raised, and its caller is told
