@@ -27,16 +27,18 @@ def require_field_value(value: object, what: str) -> None:
     """Refuse what would end or corrupt a header line, or be refused by the service (RFC 9110, 5.5).
 
     Raises:
-        Malformed: ``value`` is no string, has control characters or outer blanks, or surrogates that stand for no byte.
+        Malformed: ``value`` is no string, has control characters or outer blanks, or surrogates that do not arrive.
     """
     if not isinstance(value, str):
         raise Malformed(f"{what} must be a string, got {type(value).__name__}")
     if not is_field_value(value):
         raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(value)}")
     try:
-        value.encode("utf-8", "surrogateescape")
+        arrives = value.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}") from None
+        arrives = ""
+    if arrives != value:  # lone surrogates stand for no byte, and some together for a character of their own
+        raise Malformed(f"{what} must be text that arrives as UTF-8, got {quote(value)}")
 
 
 def require_bytes(value: object, what: str) -> None:

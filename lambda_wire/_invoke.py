@@ -1,13 +1,13 @@
 """The caller's end of Invoke and InvokeWithResponseStream, on one connection.
 
-``send`` calls a function; ``next_event`` says what the service answers, as it arrives. Once a response is complete, read
-on until ``awaiting_answer`` is false: then the connection can carry another call. Signing is not done here: whoever
-calls puts what his signer made among the other fields of ``InvokeAsked``.
+``send`` calls a function; ``next_event`` says what the service answers, as it arrives. Once a response is complete,
+read on until ``awaiting_answer`` is false: then the connection can carry another call. Signing is not done here:
+whoever calls puts what his signer made among the other fields of ``InvokeAsked``.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
@@ -119,6 +119,7 @@ class InvokeConnection:
 
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it. Whether the function runs stays unknown."""
+        self._messages = None
         self._turns.abandon()
 
     # -- in
@@ -154,6 +155,8 @@ class InvokeConnection:
                     self._take_body(part)
                 case MessageEnd():
                     event = self._take_end()
+                case _ as never:
+                    assert_never(never)
             if event is not None:
                 return event
 

@@ -14,6 +14,7 @@ from lambda_wire._event_stream import EventStreamHeader, EventStreamMessage
 from lambda_wire._heads import field_value
 from lambda_wire._http11 import ResponseHead
 from lambda_wire._invoke_events import (
+    REQUEST_ID,
     SAID_ELSEWHERE,
     InvokeAccepted,
     InvokeAnswered,
@@ -21,6 +22,7 @@ from lambda_wire._invoke_events import (
     InvokeFailed,
     InvokeRefused,
     PayloadChunk,
+    is_error_type,
 )
 from lambda_wire._json import Json, json_text, parse_json
 from lambda_wire._malformed import Malformed, quote
@@ -43,7 +45,6 @@ _EXECUTED_VERSION: Final = names.X_AMZ_EXECUTED_VERSION.lower()
 _FUNCTION_ERROR: Final = names.X_AMZ_FUNCTION_ERROR.lower()
 _LOG_RESULT: Final = names.X_AMZ_LOG_RESULT.lower()
 _REMAPPED_TYPE: Final = names.X_AMZN_REMAPPED_CONTENT_TYPE.lower()
-_REQUEST_ID: Final = names.X_AMZN_REQUEST_ID.lower()
 _TRACE_ID: Final = names.X_AMZN_TRACE_ID.lower()
 
 
@@ -52,7 +53,7 @@ def _present(*fields: tuple[str, str]) -> Headers:
 
 
 def _others(headers: Headers) -> Headers:
-    return tuple(pair for pair in headers if pair[0] not in SAID_ELSEWHERE and pair[0] != _REQUEST_ID)
+    return tuple(pair for pair in headers if pair[0] not in SAID_ELSEWHERE and pair[0] != REQUEST_ID)
 
 
 # -- heads
@@ -60,15 +61,17 @@ def _others(headers: Headers) -> Headers:
 
 def encode_answered(event: InvokeAnswered) -> Headers:
     """Return the fields of the head of Invoke's answer, content type first."""
-    return _present(
+    before = _present(
         (names.CONTENT_TYPE, event.content_type),
         (names.X_AMZN_REQUEST_ID, event.request_id),
         (names.X_AMZ_FUNCTION_ERROR, event.function_error),
-        *event.headers,
+    )
+    after = _present(
         (names.X_AMZ_EXECUTED_VERSION, event.executed_version),
         (names.X_AMZ_LOG_RESULT, event.log_result),
         (names.X_AMZN_TRACE_ID, event.trace_id),
     )
+    return before + event.headers + after
 
 
 def decode_answered(head: ResponseHead, payload: bytes) -> InvokeAnswered:
@@ -80,7 +83,7 @@ def decode_answered(head: ResponseHead, payload: bytes) -> InvokeAnswered:
         function_error=field_value(head.headers, _FUNCTION_ERROR),
         log_result=field_value(head.headers, _LOG_RESULT),
         executed_version=field_value(head.headers, _EXECUTED_VERSION),
-        request_id=field_value(head.headers, _REQUEST_ID),
+        request_id=field_value(head.headers, REQUEST_ID),
         trace_id=field_value(head.headers, _TRACE_ID),
         headers=_others(head.headers),
     )
@@ -88,14 +91,14 @@ def decode_answered(head: ResponseHead, payload: bytes) -> InvokeAnswered:
 
 def encode_accepted(event: InvokeAccepted) -> Headers:
     """Return the fields of the head of a streamed answer, content type first."""
-    return _present(
+    fields = _present(
         (names.CONTENT_TYPE, names.EVENT_STREAM),
         (names.X_AMZN_REQUEST_ID, event.request_id),
         (names.X_AMZ_EXECUTED_VERSION, event.executed_version),
         (names.X_AMZN_TRACE_ID, event.trace_id),
         (names.X_AMZN_REMAPPED_CONTENT_TYPE, event.content_type),
-        *event.headers,
     )
+    return fields + event.headers
 
 
 def decode_accepted(head: ResponseHead) -> InvokeAccepted:
@@ -103,7 +106,7 @@ def decode_accepted(head: ResponseHead) -> InvokeAccepted:
     return InvokeAccepted(
         content_type=field_value(head.headers, _REMAPPED_TYPE),
         executed_version=field_value(head.headers, _EXECUTED_VERSION),
-        request_id=field_value(head.headers, _REQUEST_ID),
+        request_id=field_value(head.headers, REQUEST_ID),
         trace_id=field_value(head.headers, _TRACE_ID),
         headers=_others(head.headers),
     )
@@ -121,32 +124,27 @@ def encode_refusal(event: InvokeRefused) -> tuple[Headers, bytes]:
         (names.CONTENT_TYPE, names.JSON),
         (names.X_AMZN_REQUEST_ID, event.request_id),
         (names.X_AMZN_ERROR_TYPE, event.error_type),
-        *event.headers,
     )
-    return fields, json_text(members).encode("ascii")
+    return fields + event.headers, json_text(members).encode("ascii")
 
 
 def decode_refusal(head: ResponseHead, body: bytes) -> InvokeRefused:
-    """Return what an answer outside 2xx says.
-
-    The type stands in the header or in the document, before a colon (AWS's rest-json protocol, "Operation error
-    serialization"); what is no document, such as a proxy's page, is the message as it stands.
-    """
+    """Return what an answer outside 2xx says. Its type stands in the header or in the document."""
     document = _members(body)
-    error_type = field_value(head.headers, _ERROR_TYPE) or _text(document, "code") or _text(document, "__type")
-    message = _text(document, "message") or _text(document, "Message")
+    types = (field_value(head.headers, _ERROR_TYPE), _text(document, "code"), _text(document, "__type"))
     return InvokeRefused(
         status=head.status,
-        error_type=_shape_name(error_type),
-        message=message if document else body.decode("utf-8", "replace"),
-        request_id=field_value(head.headers, _REQUEST_ID),
+        error_type=next((name for name in [_shape_name(text) for text in types] if name), ""),
+        message=_message(body),
+        request_id=field_value(head.headers, REQUEST_ID),
         headers=_others(head.headers),
     )
 
 
 def _shape_name(error_type: str) -> str:
-    """Return ``Name`` of ``namespace#Name:http://...``."""
-    return error_type.partition(":")[0].rpartition("#")[2].strip()
+    """Return ``Name`` of ``namespace#Name:http://...`` (AWS's rest-json protocol, "Operation error serialization")."""
+    name = error_type.partition(":")[0].rpartition("#")[2].strip()
+    return name if is_error_type(name) else ""
 
 
 # -- messages
@@ -203,8 +201,7 @@ def decode_message(message: EventStreamMessage) -> PayloadChunk | InvokeComplete
     """
     match message.text(names.MESSAGE_TYPE):
         case "exception":
-            text = _text(_members(message.payload), "message") or message.payload.decode("utf-8", "replace")
-            return InvokeFailed(error_code=message.text(names.EXCEPTION_TYPE), message=text)
+            return InvokeFailed(error_code=message.text(names.EXCEPTION_TYPE), message=_message(message.payload))
         case "error":
             return InvokeFailed(
                 error_code=message.text(names.EVENT_ERROR_CODE), message=message.text(names.EVENT_ERROR_MESSAGE)
@@ -230,6 +227,17 @@ def _decode_event(message: EventStreamMessage) -> PayloadChunk | InvokeComplete 
             return None
 
 
+# -- documents
+
+
+def _message(body: bytes) -> str:
+    """Return what an error document says; what is no document, such as a proxy's page, says itself."""
+    document = _members(body)
+    if not document:
+        return body.decode("utf-8", "replace")
+    return _text(document, "message") or _text(document, "Message")
+
+
 def _members(document: bytes) -> dict[str, Json]:
     try:
         value = parse_json(document)
@@ -239,5 +247,6 @@ def _members(document: bytes) -> dict[str, Json]:
 
 
 def _text(members: dict[str, Json], name: str) -> str:
+    """Return a member that is text, ``""`` for any other; JSON can escape surrogates that stand for nothing."""
     value = members.get(name)
-    return value if isinstance(value, str) else ""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

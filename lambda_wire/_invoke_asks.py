@@ -6,7 +6,6 @@ refusals is the service's where it is known from its SDKs' users; the order in w
 
 from __future__ import annotations
 
-from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from typing import Final
 
@@ -28,7 +27,9 @@ _LOG_TYPE: Final = names.X_AMZ_LOG_TYPE.lower()
 _TENANT_ID: Final = names.X_AMZ_TENANT_ID.lower()
 _TRACE_ID: Final = names.X_AMZN_TRACE_ID.lower()
 _QUALIFIER: Final = "Qualifier"
-_CONTROLS_TO_BLANKS: Final = dict.fromkeys((*range(0x20), 0x7F), " ")
+_BUFFERED: Final = (names.INVOKE_PREFIX, names.INVOKE_SUFFIX)
+_STREAMING: Final = (names.STREAMING_INVOKE_PREFIX, names.STREAMING_INVOKE_SUFFIX)
+_CONTROLS_TO_BLANKS: Final = dict.fromkeys({*range(0x20), 0x7F} - {ord("\t")}, " ")
 _NO_EVENT: Final = b"{}"  # what a function gets when its caller sends nothing
 
 
@@ -42,37 +43,27 @@ class InvokeTarget:
 
 
 def invoke_target(event: InvokeAsked) -> str:
-    """Return the request target that calls a function.
-
-    Raises:
-        Malformed: Its name or qualifier holds a surrogate that stands for no byte.
-    """
+    """Return the request target that calls a function."""
     prefix, suffix = _STREAMING if event.streaming else _BUFFERED
     query = f"?{_QUALIFIER}={encode_percents(event.qualifier, UNRESERVED)}" if event.qualifier else ""
     return f"{prefix}{encode_percents(event.function_name, UNRESERVED)}{suffix}{query}"
 
 
-_BUFFERED: Final = (names.INVOKE_PREFIX, names.INVOKE_SUFFIX)
-_STREAMING: Final = (names.STREAMING_INVOKE_PREFIX, names.STREAMING_INVOKE_SUFFIX)
-
-
 def find_invoke(target: str) -> InvokeTarget | None:
     """Return what a request target calls; ``None`` when it is no Invoke's."""
     path, _, query = target.partition("?")
-    for prefix, suffix in (_BUFFERED, _STREAMING):
+    for streaming, (prefix, suffix) in ((False, _BUFFERED), (True, _STREAMING)):
         name = path[len(prefix) : -len(suffix)]
         if path == f"{prefix}{name}{suffix}" and name and "/" not in name:
             qualifiers = [value for key, _, value in (p.partition("=") for p in query.split("&")) if key == _QUALIFIER]
             qualifier = decode_percents(qualifiers[0]) if qualifiers else ""
-            return InvokeTarget(
-                function_name=decode_percents(name), qualifier=qualifier, streaming=prefix == _STREAMING[0]
-            )
+            return InvokeTarget(function_name=decode_percents(name), qualifier=qualifier, streaming=streaming)
     return None
 
 
 def encode_invoke(event: InvokeAsked) -> Headers:
     """Return the fields of the request that says ``event``. What the service assumes anyway is left out."""
-    context = b2a_base64(event.client_context.encode("utf-8", "replace"), newline=False).decode("ascii")
+    context = b2a_base64(event.client_context.encode(), newline=False).decode("ascii")
     fields = (
         (names.X_AMZ_INVOCATION_TYPE, "" if event.invocation_type == "RequestResponse" else event.invocation_type),
         (names.X_AMZ_LOG_TYPE, "" if event.log_type == "None" else event.log_type),
@@ -105,7 +96,7 @@ def decode_invoke(target: InvokeTarget, method: str, headers: Headers, payload: 
         return _bad_content(f"Could not parse request body into json: {fault}")
     try:
         client_context = _client_context(field_value(headers, _CLIENT_CONTEXT))
-    except (Malformed, Base64Error, UnicodeError):
+    except ValueError:  # no base64, no ASCII, no UTF-8, no JSON
         return _bad_content("Client context must be a valid Base64-encoded JSON object.")
     return InvokeAsked(
         function_name=target.function_name,

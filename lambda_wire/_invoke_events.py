@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 INVOCATION_TYPES: Final = ("RequestResponse", "Event", "DryRun")
-LOG_TYPES: Final = ("None", "Tail")
 #: What an event has a place for, or the message says of itself, in lower case: none of the other fields.
 SAID_ELSEWHERE: Final = (
     names.HOP_BY_HOP_FIELDS
@@ -48,17 +47,51 @@ SAID_ELSEWHERE: Final = (
 )
 
 
-def _require_status(status: int, lowest: int, highest: int) -> None:
-    if not lowest <= status <= highest:
-        raise Malformed(f"expected a status from {lowest} to {highest}, got {status}")
+#: In lower case. Answers have a field for it; a caller may name his request among the other fields.
+REQUEST_ID: Final = names.X_AMZN_REQUEST_ID.lower()
+_BODILESS: Final = (204, 304)  # RFC 9110, 6.4.1
 
 
-def _require_others(headers: Headers) -> None:
-    """Refuse fields that an event has a place for, or that speak of the message and not of the call."""
-    for name, value in headers:
-        if not is_token(name) or name != name.lower() or name in SAID_ELSEWHERE:
-            raise Malformed(f"another header has a lower-case name that no field has, got {quote(name)}")
+def _require_text(event: object, *fields: str) -> None:
+    """Refuse what would not arrive as it was said: text that is no UTF-8."""
+    for what in fields:
+        value: object = getattr(event, what)
+        if not isinstance(value, str):
+            raise Malformed(f"{what} must be a string, got {type(value).__name__}")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}") from None
+
+
+def _require_field_values(event: object, *fields: str) -> None:
+    for what in fields:
+        require_field_value(getattr(event, what), what)
+
+
+def _require_status(status: object, lowest: int, highest: int) -> None:
+    if type(status) is not int or not lowest <= status <= highest:
+        raise Malformed(f"expected a status from {lowest} to {highest}, got {quote(status)}")
+
+
+def _require_others(headers: Headers, *said: str) -> None:
+    """Refuse fields that an event has a place for (also ``said``), or that speak of the message and not of the call."""
+    if type(headers) is not tuple:
+        raise Malformed(f"headers must be a tuple of pairs, got {type(headers).__name__}")
+    for pair in headers:
+        if type(pair) is not tuple or len(pair) != 2:
+            raise Malformed(f"a header must be a pair of name and value, got {quote(pair)}")
+        name, value = pair
+        if type(name) is not str or not is_token(name) or name != name.lower():
+            raise Malformed(f"the name of a header must be a token in lower case, got {quote(name)}")
+        if name in SAID_ELSEWHERE or name in said:
+            raise Malformed(f"the event or the message has a place of its own for header {name}")
         require_field_value(value, name)
+
+
+def is_error_type(text: str) -> bool:
+    """Say whether ``text`` is the bare name of an error: colon and hash sign part it from what may stand around it."""
+    return is_token(text) and "#" not in text
 
 
 # -- what the caller asks
@@ -71,16 +104,16 @@ class InvokeAsked:
     function_name: str
     """Name, partial ARN or ARN."""
     payload: bytes = field(default=b"", repr=False)
-    """The event, JSON."""
+    """The event, JSON. Empty means ``{}``: that is what the service hears, and the function gets."""
     streaming: bool = False
     qualifier: str = ""
     """Version or alias; empty for none."""
     invocation_type: str = "RequestResponse"
-    """``RequestResponse``, ``Event`` or ``DryRun``; a service also receives what is none of them."""
+    """``RequestResponse``, ``Event`` or ``DryRun``; the service refuses any other."""
     log_type: str = "None"
     """``Tail`` asks for the end of the log."""
     client_context: str = field(default="", repr=False)
-    """JSON text; in base64 on the wire."""
+    """JSON text, on one line: the function gets it as a header value. In base64 on the wire."""
     tenant_id: str = ""
     trace_id: str = ""
     headers: Headers = field(default=(), repr=False)
@@ -88,10 +121,13 @@ class InvokeAsked:
 
     def __post_init__(self) -> None:
         require_bytes(self.payload, "payload")
-        if not self.function_name:
-            raise Malformed("function_name must not be empty")
-        for what in ("invocation_type", "log_type", "tenant_id", "trace_id"):
-            require_field_value(getattr(self, what), what)
+        if type(self.streaming) is not bool:
+            raise Malformed(f"streaming must be a bool, got {type(self.streaming).__name__}")
+        _require_text(self, "function_name", "qualifier", "client_context")
+        _require_field_values(self, "invocation_type", "log_type", "client_context", "tenant_id", "trace_id")
+        for what in ("function_name", "invocation_type", "log_type"):
+            if not getattr(self, what):
+                raise Malformed(f"{what} must not be empty")
         _require_others(self.headers)
 
 
@@ -132,9 +168,11 @@ class InvokeAnswered:
     def __post_init__(self) -> None:
         require_bytes(self.payload, "payload")
         _require_status(self.status, 200, 299)
-        for what in ("content_type", "function_error", "log_result", "executed_version", "request_id", "trace_id"):
-            require_field_value(getattr(self, what), what)
-        _require_others(self.headers)
+        if self.payload and self.status in _BODILESS:
+            raise Malformed(f"an answer with status {self.status} has no payload")
+        _require_field_values(self, "content_type", "function_error", "log_result")
+        _require_field_values(self, "executed_version", "request_id", "trace_id")
+        _require_others(self.headers, REQUEST_ID)
 
 
 @record
@@ -150,9 +188,8 @@ class InvokeAccepted:
     """Other fields, in order, names in lower case."""
 
     def __post_init__(self) -> None:
-        for what in ("content_type", "executed_version", "request_id", "trace_id"):
-            require_field_value(getattr(self, what), what)
-        _require_others(self.headers)
+        _require_field_values(self, "content_type", "executed_version", "request_id", "trace_id")
+        _require_others(self.headers, REQUEST_ID)
 
 
 @record
@@ -179,6 +216,9 @@ class InvokeComplete:
     log_result: str = field(default="", repr=False)
     """The last 4 KB of the log in base64, when ``log_type`` asked for it."""
 
+    def __post_init__(self) -> None:
+        _require_text(self, "error_code", "error_details", "log_result")
+
 
 @record
 class InvokeFailed:
@@ -187,6 +227,9 @@ class InvokeFailed:
     error_code: str
     """``:exception-type`` or ``:error-code``."""
     message: str = ""
+
+    def __post_init__(self) -> None:
+        _require_text(self, "error_code", "message")
 
 
 @record
@@ -203,9 +246,13 @@ class InvokeRefused:
 
     def __post_init__(self) -> None:
         _require_status(self.status, 300, 599)
-        for what in ("error_type", "request_id"):
-            require_field_value(getattr(self, what), what)
-        _require_others(self.headers)
+        _require_text(self, "error_type", "message")
+        if self.error_type and not is_error_type(self.error_type):
+            raise Malformed(f"error_type must be a name such as ServiceException, got {quote(self.error_type)}")
+        if self.message and self.status in _BODILESS:
+            raise Malformed(f"a refusal with status {self.status} has no message")
+        _require_field_values(self, "request_id")
+        _require_others(self.headers, REQUEST_ID)
 
 
 @record

@@ -6,7 +6,7 @@ reply. A request for what is no Invoke comes whole, as ``OtherAsked``, and is an
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
@@ -65,6 +65,8 @@ class InvokeServiceConnection:
         self._body: list[bytes] = []
         self._size = 0
         self._continue_due = False
+        self._streaming = False
+        """Whether a streamed answer is under way."""
 
     @property
     def turn(self) -> Turn:
@@ -98,8 +100,8 @@ class InvokeServiceConnection:
 
     def _next_event(self) -> InvokeServiceEvent | Signal:
         while True:
+            event: InvokeServiceEvent | None
             part = self.turns.next_part()
-            event: InvokeServiceEvent | None = None
             match part:
                 case Signal():
                     return part
@@ -110,10 +112,12 @@ class InvokeServiceConnection:
                 case MessageEnd():
                     event = self._take_end()
                 case ConnectionClosed():
-                    if self.turn is not Turn.IDLE and self.turn is not Turn.CLOSED:
+                    if self.turn in (Turn.AWAITING, Turn.ANSWERING):
                         return PAUSED  # it has only ended its half, and waits for its answer
                     self.abandon()
                     return part
+                case _ as never:
+                    assert_never(never)
             if event is not None:
                 return event
 
@@ -130,10 +134,8 @@ class InvokeServiceConnection:
         return ContinueAsked()
 
     def _refuse(self) -> None:
-        """The body is too large: read on for a while, so that a caller who only reads after he wrote hears of it."""
         self._refusal = too_large(self._max_payload)
         self._body = []
-        self.turns.allow_unread(limits.MAX_PAYLOAD)
 
     def _violation(self, refusal: InvokeRefused) -> InvokeViolation:
         if self.turn is Turn.SENDING:
@@ -143,15 +145,16 @@ class InvokeServiceConnection:
 
     def _take_body(self, piece: bytes) -> InvokeViolation | None:
         self._size += len(piece)
-        if self._refusal is None and self._size <= self._max_payload:
-            self._body.append(piece)
-            return None
-        if self._refusal is None:
+        if self._refusal is None and self._size > self._max_payload:
             self._refuse()
-        assert self._refusal is not None
-        return None if self.turns.refuse_body(len(piece)) else self._violation(self._refusal)
+        if self._refusal is None:
+            self._body.append(piece)
+        elif self._size > self._max_payload + limits.MAX_PAYLOAD:
+            return self._violation(self._refusal)
+        return None  # a body that is too large is read on: who only reads after he wrote is to hear of it
 
     def _take_end(self) -> InvokeAsked | OtherAsked | InvokeViolation:
+        self._continue_due = False
         if self._refusal is not None:
             return self._violation(self._refusal)
         head, body = self.turns.head, b"".join(self._body)
@@ -199,7 +202,9 @@ class InvokeServiceConnection:
                 return self._send_message(answer)
             case InvokeAccepted():
                 self._require(answer, streaming=True)
-                return self._start(200, encode_accepted(answer), None, date)
+                buffers = self._start(200, encode_accepted(answer), None, date)
+                self._streaming = True
+                return buffers
             case InvokeAnswered():
                 self._require(answer, streaming=False)
                 return self._whole(answer.status, encode_answered(answer), answer.payload, date)
@@ -211,11 +216,15 @@ class InvokeServiceConnection:
                 self._require(answer, streaming=None)
                 body = f"{answer.error_message}\n".encode("utf-8", "replace")
                 return self._whole(answer.status, ((names.CONTENT_TYPE, names.PLAIN_TEXT),), body, date)
+            case _:
+                raise LocalProtocolError(f"{type(answer).__name__} may not be sent by a service")
 
     def _require(self, answer: InvokeAnswer | Refused, *, streaming: bool | None) -> None:
-        """Refuse what does not answer what was asked; a refusal always does."""
+        """Refuse what does not answer what was asked; a refusal answers every request, and one that is not HTTP."""
         what = type(answer).__name__
         self.turns.require(Act.ANSWER_STARTED, what)
+        if self.turn is Turn.IDLE and not self.must_close:
+            raise LocalProtocolError(f"{what} answers nothing: no request is open")
         if self._refusal is not None and streaming is not None:
             raise LocalProtocolError(f"expected the refusal {self._refusal!r} to be sent, got {what}")
         if streaming is not None and (self._asked is None or self._asked.streaming is not streaming):
@@ -241,7 +250,10 @@ class InvokeServiceConnection:
 
     def _send_message(self, event: PayloadChunk | InvokeComplete | InvokeFailed) -> list[BytesLike]:
         ends = not isinstance(event, PayloadChunk)
-        self.turns.require(Act.ANSWER_ENDED if ends else Act.ANSWER_PART, type(event).__name__)
+        what = type(event).__name__
+        self.turns.require(Act.ANSWER_ENDED if ends else Act.ANSWER_PART, what)
+        if not self._streaming:
+            raise LocalProtocolError(f"{what} may only follow InvokeAccepted")
         buffers = self.turns.part_buffers(*event_stream_buffers(encode_message(event)))
         if ends:
             buffers += self.turns.end_answer()
@@ -250,7 +262,7 @@ class InvokeServiceConnection:
 
     def _continue(self) -> list[BytesLike]:
         self.turns.require(Act.INTERIM, "Continue")
-        if not self._continue_due:
+        if not self._continue_due or self._refusal is not None or self.must_close:
             raise LocalProtocolError("Continue may not be sent when it was not asked for")
         self._continue_due = False
         return [encode_response_head(100)]

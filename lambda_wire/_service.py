@@ -264,7 +264,7 @@ class ServiceConnection:
 
     def _continue(self, answer: Continue) -> list[BytesLike]:
         self._turns.require(Act.INTERIM, "Continue")
-        if not self._continue_due or self._refusal is not None:
+        if not self._continue_due or self._refusal is not None or self.must_close:
             raise LocalProtocolError("Continue may not be sent when it was not asked for")
         self._continue_due = False
         return encode_answer(answer)

@@ -68,7 +68,8 @@ def test_what_is_let_into_a_field(value: str) -> None:
         (None, "must be a string, got NoneType"),
         ("a\r\nb", "without control characters"),
         (" a", "or outer blanks"),
-        ("\ud800", "encodable as UTF-8"),
+        ("\ud800", "arrives as UTF-8"),
+        ("\udcc3\udca9", "arrives as UTF-8"),
     ],
 )
 def test_what_is_kept_out_of_a_field(value: object, reason: str) -> None:
