@@ -51,6 +51,8 @@ def invoke_target(event: InvokeAsked) -> str:
 
 def find_invoke(target: str) -> InvokeTarget | None:
     """Return what a request target calls; ``None`` when it is no Invoke's."""
+    if not target.startswith("/"):  # in absolute form (RFC 9112, 3.2.2)
+        target = "/" + target.partition("://")[2].partition("/")[2]
     path, _, query = target.partition("?")
     for streaming, (prefix, suffix) in ((False, _BUFFERED), (True, _STREAMING)):
         name = path[len(prefix) : -len(suffix)]
