@@ -92,8 +92,8 @@ class CallRefused(Exception):
         self.refusal = refusal
 
     def __str__(self) -> str:
-        refusal = self.refusal
-        return f"the service refused with {refusal.status} {refusal.error_type}: {refusal.message}"
+        said = " ".join(filter(None, (str(self.refusal.status), self.refusal.error_type)))
+        return f"the service refused with {said}: {self.refusal.message}"
 
 
 class CallFailed(Exception):

@@ -105,12 +105,14 @@ _COMMANDS: Final[dict[str, tuple[str, _Command]]] = {
 def _parser(command: str) -> argparse.ArgumentParser:
     import argparse
 
+    from lambda_wire._shown import one_line
+
     class OneLineParser(argparse.ArgumentParser):
         """Says what is wrong in one line."""
 
         def error(self, message: str) -> NoReturn:
             """End the program."""
-            self.exit(_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+            self.exit(_USAGE, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
     return OneLineParser(prog=f"{_PROGRAM} {command}", description=_COMMANDS[command][0])
 

@@ -59,8 +59,8 @@ def test_the_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        ([], {}, "no command was given; the commands are: run, local"),
-        (["fly"], {}, "there is no command 'fly'; the commands are: run, local"),
+        ([], {}, "no command was given; the commands are: run, local, invoke (see lambda-wire --help)"),
+        (["fly"], {}, "there is no command 'fly'; the commands are: run, local, invoke"),
         (["run"], {}, "no handler: name it as MODULE.FUNCTION, or set _HANDLER"),
         (["run", "a.b"], {"AWS_LAMBDA_RUNTIME_API": ""}, "AWS_LAMBDA_RUNTIME_API is not set: "),
     ],
@@ -111,6 +111,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: lambda-wire COMMAND" in out
     assert "\n  run    " in out
     assert "\n  local  " in out
+    assert "\n  invoke  " in out
 
 
 def test_a_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,19 +121,20 @@ def test_a_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> No
     assert "usage: lambda-wire run [-h] [MODULE.FUNCTION]" in capsys.readouterr().out
 
 
-def test_local_is_loaded_when_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["local", "invoke"])
+def test_a_program_is_loaded_when_it_is_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets its own words, and says itself what they may be."""
-    local = ModuleType("lambda_wire.local")
+    program = ModuleType(f"lambda_wire.{name}")
     seen: list[tuple[str, list[str]]] = []
 
     def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
         seen.append((parser.prog, arguments))
         return 1
 
-    vars(local).update(run=run)
-    monkeypatch.setitem(sys.modules, "lambda_wire.local", local)
-    assert main(["local", "--port", "7", "a.b"]) == 1
-    assert seen == [("lambda-wire local", ["--port", "7", "a.b"])]
+    vars(program).update(run=run)
+    monkeypatch.setitem(sys.modules, program.__name__, program)
+    assert main([name, "--port", "7", "a.b"]) == 1
+    assert seen == [(f"lambda-wire {name}", ["--port", "7", "a.b"])]
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

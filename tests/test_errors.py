@@ -94,4 +94,5 @@ def test_a_call_that_came_to_nothing_says_why() -> None:
     refused, failed = CallRefused(CALL_REFUSAL), CallFailed(FAILURE)
     assert (refused.refusal, failed.failure) == (CALL_REFUSAL, FAILURE)
     assert str(refused) == "the service refused with 404 ResourceNotFoundException: no function"
+    assert str(CallRefused(InvokeRefused(status=404, message="m"))) == "the service refused with 404: m"
     assert str(failed) == "the service ended the answer with InternalFailure: sorry"
