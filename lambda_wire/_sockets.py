@@ -60,10 +60,10 @@ class Wire:
 
         Args:
             exchange: The conversation.
-            timeout: How many seconds it may wait for the service to speak.
+            timeout: How many seconds it may wait for the service to speak, or to take what is written.
 
         Raises:
-            TimeoutError: The service said nothing in time.
+            TimeoutError: The service did nothing in time.
             Busy: Another conversation is being held.
         """
         if not self._in_use.acquire(blocking=False):
@@ -93,8 +93,7 @@ class Wire:
         with self._changes:
             self._session.closed = True
             if self._socket is not None:
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                _shut(self._socket, socket.SHUT_RDWR)
         self._hang_up_unless_in_use()
 
     def _hang_up_unless_in_use(self) -> None:
@@ -107,7 +106,7 @@ class Wire:
             case Read():
                 return self._read(want.max_bytes, deadline)
             case Write():
-                return self._write(want.outgoing, look_first=want.look_first)
+                return self._write(want.outgoing, deadline, look_first=want.look_first)
             case Dial():
                 self._dial()
             case Hangup():
@@ -119,7 +118,7 @@ class Wire:
     def _dial(self) -> None:
         try:
             made = self._connect()
-        except OSError as fault:
+        except (OSError, ValueError) as fault:  # the second from a name that cannot be looked up, such as ``a..b``
             raise ConnectionLost(
                 f"nothing was sent: no {self._service} at {self._host}:{self._port} ({fault})"
             ) from fault
@@ -148,12 +147,12 @@ class Wire:
     def _read(self, max_bytes: int, deadline: float | None) -> bytes:
         try:
             return self._receive(max_bytes, deadline)
-        except TimeoutError:
-            raise
-        except OSError:  # whatever the network calls it: no more will come
-            return b""
+        except OSError as fault:
+            if _is_deadline(fault):
+                raise
+            return b""  # whatever the network calls it: no more will come
 
-    def _write(self, outgoing: Outgoing, *, look_first: bool) -> bytes:
+    def _write(self, outgoing: Outgoing, deadline: float | None, *, look_first: bool) -> bytes:
         try:
             if look_first and (heard := self._look()):
                 return heard
@@ -161,26 +160,29 @@ class Wire:
                 try:
                     outgoing.advance(self._send(outgoing))
                 except BlockingIOError:
-                    if self._speaks_before_writable() and (heard := self._look()):
+                    if self._speaks_before_writable(deadline) and (heard := self._look()):
                         return heard
         except OSError as fault:
-            with contextlib.suppress(OSError):  # so that a service that still lives hears that no more will come
-                self._connected().shutdown(socket.SHUT_WR)
+            if _is_deadline(fault):
+                raise
+            _shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
             raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
         return b""
 
-    def _speaks_before_writable(self) -> bool:
+    def _speaks_before_writable(self, deadline: float | None) -> bool:
         wire = self._connected()
         self._selector.modify(wire, selectors.EVENT_READ | selectors.EVENT_WRITE)
         try:
-            return any(events & selectors.EVENT_READ for _, events in self._selector.select())
+            return bool(self._wait(deadline) & selectors.EVENT_READ)
         finally:
             self._selector.modify(wire, selectors.EVENT_READ)
 
-    def _wait(self, deadline: float | None) -> None:
-        """Wait until there is something to read."""
-        if not self._selector.select(None if deadline is None else max(0.0, deadline - time.monotonic())):
+    def _wait(self, deadline: float | None) -> int:
+        """Wait until the socket can be used; return what for."""
+        ready = self._selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if not ready:
             raise TimeoutError("the service said nothing in time; what was asked of it stays open")
+        return ready[0][1]
 
     # -- TCP
 
@@ -254,6 +256,17 @@ def _would_block() -> tuple[type[OSError], ...]:
     import ssl  # only who speaks TLS pays for it
 
     return ssl.SSLWantReadError, ssl.SSLWantWriteError
+
+
+def _shut(used: socket.socket, how: int) -> None:
+    """Shut a socket down, but not what TLS holds of it: its thread may still read what came before."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(used, how)
+
+
+def _is_deadline(fault: OSError) -> bool:
+    """Say whether we gave up waiting, and not the network (ETIMEDOUT)."""
+    return isinstance(fault, TimeoutError) and fault.errno is None
 
 
 def _or_lost(heard: bytes) -> bytes:

@@ -22,6 +22,7 @@ from lambda_wire._events import Accepted, Invocation, Refused
 from lambda_wire._heads import USER_AGENT
 from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsked, InvokeComplete
 from lambda_wire._malformed import Malformed, quote
+from lambda_wire._percents import UNRESERVED
 from lambda_wire._sockets import TlsWire, Wire
 from lambda_wire._types import BytesLike, Headers
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Caller", "ResponseStream", "Runtime", "StreamedAnswer", "connect", "connect_caller"]
 
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": "80", "https": "443"}
+_NAME: Final = frozenset(map(chr, UNRESERVED))
+_IPV6: Final = frozenset("0123456789abcdefABCDEF:.")
 
 
 def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
@@ -44,9 +47,13 @@ def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
         Malformed: ``address`` is not ``host:port``, or it or ``user_agent`` is no header value.
     """
     host, colon, port = address.rpartition(":")
-    if not (colon and host and "/" not in host and port.isascii() and port.isdigit() and int(port) < 65_536):
+    if not (colon and host and "/" not in host and _is_port(port)):
         raise Malformed(f"expected the Runtime API's address as host:port, got {quote(address)}")
     return Runtime(host.strip("[]"), int(port), user_agent=user_agent)
+
+
+def _is_port(digits: str) -> bool:
+    return digits.isascii() and digits.isdigit() and len(digits) <= len("65535") and 0 < int(digits) < 65_536
 
 
 class Runtime:
@@ -220,22 +227,27 @@ def connect_caller(
     Raises:
         Malformed: ``endpoint`` is no such URL, or it or ``user_agent`` is no header value.
     """
-    scheme, separator, rest = endpoint.rstrip("/").partition("://")
-    host, colon, digits = rest.rpartition(":")
-    if not colon or digits.endswith("]"):
-        host, digits = rest, ""
-    is_port = not colon or digits == "" or (digits.isascii() and digits.isdigit() and int(digits) < 65_536)
-    if not (separator and scheme in _PORTS and host and is_port and not set(host) & set("/?#@")):
+    scheme, _, authority = endpoint.removesuffix("/").partition("://")
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):
+        host, port = authority, _PORTS.get(scheme, "")
+    if not (scheme in _PORTS and _is_port(port) and _is_host(host)):
         raise Malformed(f"expected an endpoint as http://host:port or https://host, got {quote(endpoint)}")
-    port = int(digits) if digits else _PORTS[scheme]
-    session = exchanges.CallerSession(host=rest, scheme=scheme, sign=sign, user_agent=user_agent)
+    session = exchanges.CallerSession(host=authority, scheme=scheme, sign=sign, user_agent=user_agent)
     if scheme == "http":
-        return Caller(session, Wire(host.strip("[]"), port, session, service="Lambda endpoint"))
+        return Caller(session, Wire(host.strip("[]"), int(port), session, service="Lambda endpoint"))
     if context is None:
         import ssl  # only who speaks TLS pays for it
 
         context = ssl.create_default_context()
-    return Caller(session, TlsWire(host.strip("[]"), port, session, service="Lambda endpoint", context=context))
+    return Caller(session, TlsWire(host.strip("[]"), int(port), session, service="Lambda endpoint", context=context))
+
+
+def _is_host(host: str) -> bool:
+    """Say whether it is a name or an IPv4 address, or an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    if host[:1] != "[" or host[-1:] != "]":
+        return bool(host) and _NAME.issuperset(host)
+    return ":" in host and _IPV6.issuperset(host[1:-1])
 
 
 class Caller:

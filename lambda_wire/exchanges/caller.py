@@ -6,7 +6,7 @@ stays so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -24,7 +24,7 @@ from lambda_wire._invoke_events import (
     InvokeRefused,
     PayloadChunk,
 )
-from lambda_wire._malformed import Malformed
+from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import replaced
 from lambda_wire._signals import Signal
 from lambda_wire._types import Headers
@@ -36,7 +36,7 @@ __all__ = ["CallerSession", "OpenAnswer", "Sign", "invoke", "next_chunk", "open_
 Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
 """Given method, URL, header fields and payload of a request, returns the fields of the signed request.
 
-Fields that the request has already are not sent twice.
+What the request has already is not sent twice, and may not be changed.
 """
 
 
@@ -68,15 +68,33 @@ class CallerSession(Session[InvokeConnection, InvokeEvent]):
         """Return a call with what the signer adds to it.
 
         Raises:
-            Malformed: The call cannot be said on this wire, or the signer returned what is no header field.
+            Malformed: The call cannot be said on this wire, or the signer returned what cannot, or changed a field.
         """
+        method, target, fields = self.connection.request(asked)
         if self._sign is None:
             return asked
-        method, target, fields = self.connection.request(asked)
-        given = {name.lower() for name, _ in fields}
-        signed = self._sign(method, self._url + target, fields, asked.payload)
-        added = tuple((name.lower(), value) for name, value in signed if name.lower() not in given)
-        return replaced(asked, headers=asked.headers + added)
+        given = {name.lower(): value for name, value in fields}
+        for name, value in _pairs(self._sign(method, self._url + target, fields, asked.payload)):
+            if name not in given:
+                given[name] = value
+                asked = replaced(asked, headers=(*asked.headers, (name, value)))
+            elif given[name] != value:
+                raise Malformed(f"a signer adds each field once and changes none, got another {quote(name)}")
+        return asked
+
+
+def _pairs(fields: Iterable[object]) -> Iterator[tuple[str, str]]:
+    """Yield what a signer returned, names in lower case."""
+    try:
+        pairs = iter(fields)
+    except TypeError as fault:
+        raise Malformed(f"a signer returns pairs of name and value, got {type(fields).__name__}") from fault
+    for pair in pairs:
+        match pair:
+            case (str() as name, str() as value):
+                yield name.lower(), value
+            case _:
+                raise Malformed(f"a signer returns pairs of name and value, got {type(pair).__name__} among them")
 
 
 class OpenAnswer:
@@ -85,12 +103,14 @@ class OpenAnswer:
     Attributes:
         accepted: What its head said.
         complete: How it ended; ``None`` until then.
+        failed: What the service ended it with instead.
     """
 
     def __init__(self, session: CallerSession, accepted: InvokeAccepted) -> None:
         self.session: CallerSession = session
         self.accepted: InvokeAccepted = accepted
         self.complete: InvokeComplete | None = None
+        self.failed: InvokeFailed | None = None
 
 
 def invoke(session: CallerSession, asked: InvokeAsked) -> Exchange[InvokeAnswered]:
@@ -139,6 +159,8 @@ def next_chunk(answer: OpenAnswer) -> Exchange[bytes | None]:
     """
     session = answer.session
     while answer.complete is None:
+        if answer.failed is not None:
+            raise CallFailed(answer.failed)
         if session.answer is not answer:
             raise LocalProtocolError("nothing more comes of this answer: it was given up for another call")
         event = yield from session.hear()
@@ -147,11 +169,10 @@ def next_chunk(answer: OpenAnswer) -> Exchange[bytes | None]:
                 if event.payload:
                     return event.payload
             case InvokeComplete():
+                answer.complete = event  # whatever becomes of its connection
                 yield from _read_end(session)
-                answer.complete = event
             case InvokeFailed():
-                session.connection.abandon()
-                raise CallFailed(event)
+                answer.failed = event
             case _:
                 raise _lost(event)
     return None
@@ -159,6 +180,7 @@ def next_chunk(answer: OpenAnswer) -> Exchange[bytes | None]:
 
 def _call(session: CallerSession, asked: InvokeAsked) -> Exchange[InvokeEvent]:
     """Send a call and return the head of its answer, or its whole answer."""
+    session.require_open()
     signed = session.signed(asked)
     session.answer = None
     yield from session.connect()
