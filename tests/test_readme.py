@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 RUN, TEST, AROUND, INVOKE = [text.strip() for kind, text in BLOCKS if kind == "console"]
-EXAMPLE, WRITER, BOTO3, CALLER, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
+EXAMPLE, WRITER, BOTO3, CALLER, SIGNED, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
 (DOCKERFILE,) = [text for kind, text in BLOCKS if kind == "dockerfile"]
 
 #: The README's ports may be taken on the machine that runs this.
@@ -144,6 +145,20 @@ def test_the_caller_snippet_streams() -> None:
     with LocalLambda(three_chunks) as function:
         printed = run_against(function, [sys.executable, "-c", CALLER]).splitlines()
     assert printed == ["b'1'", "b'2'", "b'3'", "InvokeComplete(error_code='')"]
+
+
+def test_the_signed_snippet_streams() -> None:
+    """With botocore's signature on it; what that is worth, ``test_sync_caller`` says."""
+    need_module("botocore")
+    aws = "https://lambda.us-east-1.amazonaws.com"
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    assert aws in SIGNED
+    with LocalLambda(three_chunks) as function:
+        command = [sys.executable, "-c", SIGNED.replace(aws, function.url)]
+        run = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60, env={**os.environ, **keys}
+        )
+    assert run.stdout.splitlines() == ["b'1'", "b'2'", "b'3'"]
 
 
 def test_the_invoke_command_shows_events() -> None:
