@@ -108,7 +108,8 @@ def running_local(
 
     As the installed command, it does not look for its own modules in the working directory.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "_", "PYTHONUNBUFFERED"))}
+    ours = ("AWS_", "_", "PYTHONUNBUFFERED")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     paths = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-X", "dev", "-W", "error", "-m", "lambda_wire", "local", "--port", "0", *options]
     process = subprocess.Popen(

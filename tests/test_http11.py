@@ -219,7 +219,8 @@ class TestResponses:
 
     def test_no_change_of_protocol(self) -> None:
         """Nobody asked for one."""
-        assert "expected no switch of protocols" in fault_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Role.CLIENT)[0]
+        said, *_ = fault_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Role.CLIENT)
+        assert "expected no switch of protocols" in said
 
     def test_control_characters_read_as_blanks(self) -> None:
         """The emulator copies a caller's client context raw: no caller may end a runtime with it (observed)."""

@@ -19,8 +19,8 @@ from lambda_wire._prelude import (
     PreludeDecoder,
     encode_prelude,
     prelude_from_json,
-    require_field_value,
     require_sendable,
+    require_text_value,
 )
 from lambda_wire._signals import NEED_DATA
 from lambda_wire.testing import deliveries
@@ -98,7 +98,7 @@ class TestPrelude:
     @pytest.mark.parametrize("value", ["", "a\tb c", "snow ☃", "\x80é", "𝄞"])
     def test_takes_field_values(self, value: str) -> None:
         """Blanks inside and characters beyond ASCII can travel."""
-        require_field_value(value, "it")
+        require_text_value(value, "it")
 
     def test_keeps_cookies_to_itself(self) -> None:
         """Secrets stay out of repr."""
