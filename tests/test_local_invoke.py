@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 
 from lambda_wire._responses import HttpResponse, StreamingResponse
 from lambda_wire.testing import LocalLambda
-from tests.real_parts import need_module
+from tests.aws_sdk import lambda_client
 
 PATH = "/2015-03-31/functions/any%3Aname/invocations"
 
@@ -47,18 +46,8 @@ def fn(function: Function) -> Iterator[LocalLambda]:
 @pytest.fixture
 def aws(fn: LocalLambda) -> Iterator[Any]:
     """AWS's SDK, with nothing but the endpoint changed."""
-    need_module("boto3")
-    config = importlib.import_module("botocore.config").Config(retries={"total_max_attempts": 1})
-    client = importlib.import_module("boto3").client(
-        "lambda",
-        endpoint_url=fn.url,
-        region_name="us-east-1",
-        aws_access_key_id="id",
-        aws_secret_access_key="secret",
-        config=config,
-    )
-    yield client
-    client.close()
+    with lambda_client(fn.url) as client:
+        yield client
 
 
 def post(
