@@ -18,6 +18,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -130,7 +131,15 @@ def _fetch(member: str, digest: str, part: Path) -> None:
 def _download(tool: str, command: Sequence[str]) -> None:
     """Run a package manager's command, whose last word is the package; say that the part is missing if it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DOWNLOAD_TIMEOUT_S)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_DOWNLOAD_TIMEOUT_S,
+            # npm knows the authorities that Node was built with, and nothing of those that this machine has added.
+            env={"NODE_EXTRA_CA_CERTS": ssl.get_default_verify_paths().cafile or "", **os.environ},
+        )
     except subprocess.TimeoutExpired:
         missing(f"{tool} took more than {_DOWNLOAD_TIMEOUT_S} s to download {command[-1]}")
     if done.returncode != 0:

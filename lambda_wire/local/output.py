@@ -36,7 +36,9 @@ class Output:
         self._hear = hear
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.Task[None] | None = None
-        self._read_end, self.write_end = os.pipe()
+        pipe = os.pipe()
+        self._read_end: int = pipe[0]
+        self.write_end: int = pipe[1]
         os.set_blocking(self._read_end, False)
         self._open = True
         self._loop.add_reader(self._read_end, self._read)
