@@ -383,3 +383,9 @@ class TestFuzz:
     def test_preludes(self, prelude: Prelude, body: bytes) -> None:
         """Everything that we send."""
         one_input(encode_prelude(prelude) + body)
+
+
+def test_a_prelude_is_text_throughout() -> None:
+    """A byte that is no UTF-8 can stand in a header, and in no JSON."""
+    with pytest.raises(Malformed, match="encodable as UTF-8"):
+        Prelude(headers=(("x-a", "b\udc80"),))
