@@ -35,9 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: Help was printed (0), the arguments were wrong (2), or a handler called ``sys.exit``.
     """
-    name, *others = sys.argv[1:] if arguments is None else arguments or [""]
+    name, *others = list(sys.argv[1:] if arguments is None else arguments) or [""]
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
+        return 0
+    if name == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"{_PROGRAM} {version(_PROGRAM)}\n")
         return 0
     if name not in _COMMANDS:
         wrong = f"there is no command {name!r}" if name else "no command was given"

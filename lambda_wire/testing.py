@@ -163,6 +163,8 @@ class LocalLambda:
     def __init__(
         self, handler: Handler, *, timeout_s: float = 30.0, environments: int = 1, simulate_bandwidth: bool = False
     ) -> None:
+        if not callable(handler):
+            raise TypeError(f"expected a handler that takes (event, context), got {type(handler).__name__}")
         self._handler = handler
         self._timeout_s = timeout_s
         self._environments = environments

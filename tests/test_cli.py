@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -157,3 +158,17 @@ def test_python_m_is_the_same(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "lambda-wire: no handler: name it as MODULE.FUNCTION, or set _HANDLER\n"
+
+
+def test_nothing_at_all_is_wrong_usage() -> None:
+    """As the installed program is called: its name and no argument."""
+    run = subprocess.run([sys.executable, "-m", "lambda_wire"], capture_output=True, text=True, check=False, timeout=60)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("lambda-wire: no command was given")
+    assert run.stderr.count("\n") == 1
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name and version, as other programs have it."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lambda-wire {version('lambda-wire')}\n"

@@ -396,6 +396,13 @@ def test_deliveries_lose_nothing() -> None:
     assert all(pieces == [] for pieces in deliveries(b""))
 
 
+def test_a_handler_is_a_function() -> None:
+    """And no name of one: said before anything is started."""
+    name: Any = "app.handler"
+    with pytest.raises(TypeError, match="expected a handler that takes"):
+        LocalLambda(name)
+
+
 @pytest.mark.parametrize("wrong", [{"environments": 0}, {"environments": -1}, {"timeout_s": 0}, {"timeout_s": -1.0}])
 def test_a_lambda_without_environments_or_time(wrong: dict[str, Any]) -> None:
     """Would leave its callers waiting for ever: it is refused when it is entered, and nothing is left of it."""
