@@ -10,8 +10,10 @@ from lambda_wire import _names as names
 from lambda_wire.local.call import Failure
 
 __all__ = [
+    "INVALID_RESPONSE_MODE",
     "STOPPED",
     "describe_exit",
+    "duplicated",
     "exited",
     "init_timed_out",
     "no_entrypoint",
@@ -22,13 +24,17 @@ __all__ = [
     "stopped",
     "timed_out",
     "truncated",
+    "unavailable",
 ]
 
 #: The command cannot be started. Source: the emulator's internal/lambda/fatalerror.
 _INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
 #: The platform's own fault. Source: as above.
 _SANDBOX_FAILURE: Final = "Sandbox.Failure"
-
+#: Of managed instances. Source: the emulator's internal/lambda-managed-instances/rapid/model.
+_UNAVAILABLE: Final = "Runtime.Unavailable"
+_DUPLICATED: Final = "Client.DuplicatedInvokeId"
+_INVALID_RESPONSE_MODE: Final = "Runtime.InvalidResponseModeHeader"
 
 STOPPED: Final = "stopped"
 """The status of an invocation that ended because we were stopped, not as it would on AWS."""
@@ -37,6 +43,10 @@ STOPPED: Final = "stopped"
 def _failure(error_type: str, message: str, *, cuts: bool = True, status: str = "error") -> Failure:
     document = json.dumps({names.ERROR_TYPE: error_type, names.ERROR_MESSAGE: message}, separators=(",", ":"))
     return Failure(error_type=error_type, document=document.encode("ascii"), cuts=cuts, status=status)
+
+
+INVALID_RESPONSE_MODE: Final = _failure(_INVALID_RESPONSE_MODE, "the runtime answered in a response mode that is none")
+"""The runtime's answer was refused, and that was the end of it."""
 
 
 def exited(request_id: str, how: str) -> Failure:
@@ -63,6 +73,17 @@ def timed_out(request_id: str, timeout_s: float) -> Failure:
     """The deadline passed."""
     message = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
     return _failure(names.SANDBOX_TIMEDOUT, message, status="timeout")
+
+
+def unavailable(request_id: str, timeout_s: float) -> Failure:
+    """The runtime was alive, and asked for no work in all that time."""
+    message = f"RequestId: {request_id} Error: the runtime has not asked for work for {timeout_s:.2f} seconds"
+    return _failure(_UNAVAILABLE, message, status="timeout")
+
+
+def duplicated(request_id: str) -> Failure:
+    """The environment runs an invocation of that id, so that an answer would belong to both."""
+    return _failure(_DUPLICATED, f"RequestId: {request_id} Error: an invocation of that id is running")
 
 
 def init_timed_out(request_id: str, limit_s: float) -> Failure:
@@ -96,11 +117,16 @@ def stopped(request_id: str) -> Failure:
 
 def reported(error_type: str, document: bytes) -> Failure:
     """The runtime reported an error instead of an answer; its document goes on as it is."""
-    return Failure(error_type=error_type or names.RUNTIME_UNKNOWN, document=document, cuts=False)
+    return Failure(error_type=_text(error_type) or names.RUNTIME_UNKNOWN, document=document, cuts=False)
 
 
 def reported_midway(error_type: str, document: bytes) -> Failure:
     """The runtime ended its stream with the error trailers."""
     if document:
-        return Failure(error_type=error_type, document=document, cuts=False)
-    return _failure(error_type, "", cuts=False)
+        return Failure(error_type=_text(error_type), document=document, cuts=False)
+    return _failure(_text(error_type), "", cuts=False)
+
+
+def _text(error_type: str) -> str:
+    """Return a field's value as text: a runtime may have put any bytes there."""
+    return error_type.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -28,6 +28,8 @@ _ID_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 _MAX_ID: Final = 128
 _VERSION: Final = "$LATEST"
 _UNHANDLED: Final = "Unhandled"
+#: How much of an error document is told: so much fits one message, whatever JSON makes of it (12 bytes a character).
+_MOST_DETAILS: Final = limits.MAX_EVENT_STREAM_PAYLOAD // 16
 #: Said of every function that streams (recorded 2026-09).
 _OF_A_STREAM: Final[Headers] = ((names.X_AMZN_REMAPPED_CONTENT_LENGTH.lower(), "0"),)
 
@@ -89,7 +91,7 @@ async def _complete(call: Call, asked: InvokeAsked) -> InvokeComplete:
     log_result, failure = await _log_result(call, asked), call.failure
     if failure is None:
         return InvokeComplete(log_result=log_result)
-    details = failure.document.decode("utf-8", "replace")
+    details = failure.document.decode("utf-8", "replace")[:_MOST_DETAILS]
     return InvokeComplete(error_code=failure.error_type, error_details=details, log_result=log_result)
 
 

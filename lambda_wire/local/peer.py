@@ -12,6 +12,8 @@ __all__ = ["Peer"]
 
 _READ: Final = 65_536
 _LINGER_S: Final = 2.0
+_JOINED: Final = 262_144
+"""Up to here a copy costs less than another system call."""
 
 
 class Peer:
@@ -46,7 +48,10 @@ class Peer:
         Raises:
             OSError: The connection is lost.
         """
-        self._writer.writelines(buffers)
+        if sum(len(buffer) for buffer in buffers) <= _JOINED:
+            buffers = [b"".join(buffers)]
+        for buffer in buffers:  # and not ``writelines``, which forgets the flow control (CPython 3.12, 3.13)
+            self._writer.write(buffer)
         await self._writer.drain()
 
     async def linger(self) -> None:
