@@ -73,7 +73,7 @@ _TYPES: Final = (
     HeaderType.UUID,
 )
 #: In bytes, all signed. The specification calls the timestamp unsigned in its prose and signed in its grammar, and
-#: every client that was read takes it as signed.
+#: botocore takes it as signed.
 _INTEGER_SIZES: Final = {
     HeaderType.BYTE: 1,
     HeaderType.SHORT: 2,
