@@ -435,6 +435,7 @@ def test_a_missing_command_is_one_clear_line(app: Path) -> None:
         (("--timeout", "0", "a.b"), "a timeout is a number of seconds above 0"),
         (("--timeout", "nan", "a.b"), "a timeout is a number of seconds above 0"),
         (("--environments", "0", "a.b"), "environments: 1 to 1000"),
+        (("--concurrency", "1001", "a.b"), "concurrency: 1 to 1000"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(app: Path, arguments: tuple[str, ...], expected: str) -> None:

@@ -3,108 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import http.client
 import json
-import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from typing import Self
+from collections.abc import Iterator
 
 import pytest
 
 from lambda_wire.local.call import Call
-from lambda_wire.local.report import Report
+from lambda_wire.local.handover import Handover
+from lambda_wire.local.modes import ManagedMode, StandardMode
 from lambda_wire.local.runtime_api import RuntimeApi
-from lambda_wire.local.server import EmbeddedLambda
-from lambda_wire.local.threads import LoopThread
 from lambda_wire.sync import connect
 from lambda_wire.testing import deliveries
-
-PATIENCE_S = 30.0
-PREFIX = "/2018-06-01/runtime"
-
-
-class Idle:
-    """A worker that never ends: the test does its work."""
-
-    def __init__(self) -> None:
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    @property
-    def ended(self) -> asyncio.Future[str]:
-        return self._ended
-
-    def drain(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def kill(self) -> None:
-        if not self._ended.done():
-            self._ended.set_result("Runtime exited with error: signal: killed")
-
-
-class Bench:
-    """An embedded Lambda between a caller and a runtime that are both the test."""
-
-    def __init__(self, *, timeout_s: float = 30.0) -> None:
-        self.lines: list[str] = []
-        self._said = threading.Condition()
-        self._addresses: queue.Queue[str] = queue.Queue()
-        self._worker: Idle | None = None
-        self._loop = LoopThread()
-        self._callers = concurrent.futures.ThreadPoolExecutor(4)
-        self._embedded = self._loop.wait(self._start(timeout_s))
-
-    async def _start(self, timeout_s: float) -> EmbeddedLambda:
-        async def launch(address: str, hear: Callable[[bytes], None]) -> Idle:
-            self._addresses.put(address)
-            self._worker = Idle()
-            return self._worker
-
-        report = Report(self._say)
-        embedded = EmbeddedLambda(launch, timeout_s=timeout_s, report=report)
-        await embedded.start()
-        return embedded
-
-    def _say(self, line: str) -> None:
-        with self._said:
-            self.lines.append(line)
-            self._said.notify_all()
-
-    def wait_for(self, word: str, count: int) -> None:
-        """Wait until this many lines that begin with ``word`` were said."""
-        with self._said:
-            assert self._said.wait_for(lambda: sum(line.startswith(word) for line in self.lines) >= count, PATIENCE_S)
-
-    def close(self) -> None:
-        self._loop.wait(self._embedded.stop())
-        self._loop.stop()
-        self._callers.shutdown()
-
-    def call(self, payload: str = "{}") -> concurrent.futures.Future[tuple[http.client.HTTPMessage, bytes]]:
-        """Invoke, and go on while it waits."""
-        return self._callers.submit(self._call, payload)
-
-    def _call(self, payload: str) -> tuple[http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._embedded.port, timeout=PATIENCE_S)
-        try:
-            path = "/2015-03-31/functions/function/invocations"
-            connection.request("POST", path, body=payload, headers={"X-Amzn-RequestId": "it"})
-            answer = connection.getresponse()
-            return answer.headers, answer.read()
-        finally:
-            connection.close()
-
-    def end_runtime(self) -> None:
-        """Have the runtime that was started last die."""
-        assert self._worker is not None
-        self._loop.wait(self._worker.kill())
-
-    def address(self) -> str:
-        """Return where the environment that is being started has its Runtime API."""
-        return self._addresses.get(timeout=PATIENCE_S)
+from tests.local_bench import PATIENCE_S, PREFIX, Bench, Wire
 
 
 @pytest.fixture
@@ -112,35 +24,6 @@ def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
     made.close()
-
-
-class Wire:
-    """A runtime's connection, raw."""
-
-    def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, text: str | bytes) -> None:
-        self.socket.sendall(text.encode() if isinstance(text, str) else text)
-
-    def poll(self) -> None:
-        self.send(f"GET {PREFIX}/invocation/next HTTP/1.1\r\nHost: h\r\n\r\n")
-
-    def answer(self) -> tuple[int, bytes]:
-        """Read one counted answer."""
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += self.socket.recv(1)
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return int(head[9:12]), self.socket.recv(length, socket.MSG_WAITALL) if length else b""
 
 
 RESPONSE = f"POST {PREFIX}/invocation/it/response HTTP/1.1\r\nHost: h\r\n"
@@ -268,22 +151,45 @@ def test_a_second_runtime_that_dies_is_told_of(bench: Bench) -> None:
     assert called.result(PATIENCE_S)[1] == b"3"
 
 
-def test_an_event_keeps_when_its_poll_has_just_left() -> None:
+@pytest.mark.parametrize("mode", [StandardMode, ManagedMode])
+def test_an_event_keeps_when_its_poll_has_just_left(mode: type[StandardMode | ManagedMode]) -> None:
     """It was handed over before the end of the connection was seen: nobody was sent it."""
 
     async def check() -> None:
-        api = await RuntimeApi.open()
+        api = await RuntimeApi.open(mode())
         with Wire(api.address) as wire:
             wire.poll()
-            await api.news.wait()
+            assert await api.ready is None
         call = Call(b"7", request_id="it")
-        api.hand_over(call, call.invocation(function_arn="arn", deadline_ms=1))
+        handover = Handover(call, call.invocation(function_arn="arn"), timeout_s=1.0)
+        api.hand_over(handover)
         await api.finished()
-        assert not api.has_sent(call)
+        assert not handover.was_sent
         with Wire(api.address) as wire:
             wire.poll()
             assert await asyncio.to_thread(wire.answer) == (200, b"7")
-        assert api.has_sent(call)
+        assert handover.was_sent
+        await api.close()
+
+    asyncio.run(check())
+
+
+def test_a_call_that_is_taken_back_is_not_sent() -> None:
+    """Even if it was given to a poll; that goes on waiting."""
+
+    async def check() -> None:
+        api = await RuntimeApi.open(ManagedMode())
+        with Wire(api.address) as wire:
+            wire.poll()
+            assert await api.ready is None
+            calls = [Call(payload, request_id="it") for payload in (b"1", b"2", b"3")]
+            given, queued, last = (Handover(call, call.invocation(function_arn="arn"), timeout_s=1.0) for call in calls)
+            for handover in (given, queued):
+                api.hand_over(handover)
+                api.take_back(handover)
+            api.hand_over(last)
+            assert await asyncio.to_thread(wire.answer) == (200, b"3")
+        assert [handover.was_sent for handover in (given, queued, last)] == [False, False, True]
         await api.close()
 
     asyncio.run(check())

@@ -24,7 +24,7 @@ __all__ = ["run"]
 _DESCRIPTION: Final = "Serve a function on one port: Invoke on its path, the function URL on every other."
 _MAX_PORT: Final = 65_535
 _MAX_TIMEOUT_S: Final = 1_000_000
-_MAX_ENVIRONMENTS: Final = 1000
+_MOST: Final = 1000
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
@@ -53,10 +53,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
         return _fail(f"there is no command {words[0]!r}: a runtime is named after --, a handler as MODULE.FUNCTION")
     terminal = Terminal.stdout()
     embedded = EmbeddedLambda(
-        child_process(words, handler=handler, terminal=terminal),
+        child_process(words, handler=handler, terminal=terminal, concurrency=options.concurrency),
         report=Report(terminal.write_line),
         timeout_s=options.timeout,
         environments=options.environments,
+        concurrency=options.concurrency,
         simulate_bandwidth=options.simulate_bandwidth,
     )
     try:
@@ -71,7 +72,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=9000, help="port for callers, 0 for any (default: %(default)s)")
     parser.add_argument("--timeout", type=_seconds, default=900.0, metavar="SECONDS", help="the function's timeout")
-    parser.add_argument("--environments", type=_count, default=1, metavar="N", help="callers served at once")
+    parser.add_argument("--environments", type=_count, default=1, metavar="N", help="runtimes started at most")
+    parser.add_argument(
+        "--concurrency",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="callers each serves at once, as managed instances",
+    )
     parser.add_argument(
         "--simulate-bandwidth", action="store_true", help="stream as AWS does: 6 MB at full speed, then 2 MB/s"
     )
@@ -96,9 +104,9 @@ def _seconds(text: str) -> float:
 
 def _count(text: str) -> int:
     with contextlib.suppress(ValueError):
-        if 1 <= (count := int(text)) <= _MAX_ENVIRONMENTS:
+        if 1 <= (count := int(text)) <= _MOST:
             return count
-    raise argparse.ArgumentTypeError(f"environments: 1 to {_MAX_ENVIRONMENTS}, got {text!r}")
+    raise argparse.ArgumentTypeError(f"1 to {_MOST}, got {text!r}")
 
 
 def _fail(message: str) -> int:

@@ -111,16 +111,16 @@ class Call:
         """Set when nobody waits for the response any more."""
         self._logged = asyncio.Event()
 
-    def invocation(self, *, function_arn: str, deadline_ms: int) -> Invocation:
-        """Return what the runtime is told."""
+    def invocation(self, *, function_arn: str, invocation_id: str = "") -> Invocation:
+        """Return what the runtime is told; when it has to be done, that is known when it begins."""
         return Invocation(
             request_id=self.request_id,
             payload=self.payload,
-            deadline_ms=deadline_ms,
             invoked_function_arn=function_arn,
             trace_id=self.trace_id,
             client_context=self.client_context,
             tenant_id=self.tenant_id,
+            invocation_id=invocation_id,
         )
 
     # -- the environment's end

@@ -23,6 +23,7 @@ class Listener:
         self._serve = serve
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._closed = False
         self.port = 0
 
     @classmethod
@@ -38,6 +39,9 @@ class Listener:
         return listener
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was under way when we closed
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._run(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -58,6 +62,7 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         tasks = set(self._tasks)

@@ -1,4 +1,4 @@
-"""The environments of one function: each takes one caller at a time, further callers wait in the order they came."""
+"""The environments of one function: each has a slot for every caller that it serves at once; others wait."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ __all__ = ["Pool"]
 
 
 class Pool:
-    """Gives calls to environments; a warm one is preferred to one that must be started.
+    """Gives calls to environments, in the order they came; a warm one is preferred to one that must be started.
 
     Args:
         environments: All there are; none is added.
+        slots: How many calls each of them takes at once.
     """
 
-    def __init__(self, environments: Sequence[Environment]) -> None:
+    def __init__(self, environments: Sequence[Environment], *, slots: int = 1) -> None:
         self._all = tuple(environments)
-        self._idle = list(environments)
+        self._idle = [environment for environment in environments for _ in range(slots)]
+        """An environment for each of its slots that is free."""
         self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False

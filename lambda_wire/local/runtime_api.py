@@ -1,7 +1,8 @@
 """The Runtime API of one execution environment: a loopback port of its own, and what is said on its connections.
 
-All connections share one lifecycle. An invocation goes to the poll that has waited longest; a poll whose connection
-ended takes none. Whatever the runtime says of an invocation goes to its ``Call`` at once.
+All connections share one lifecycle. A call waits for a poll and a poll for a call, each in the order they came; a poll
+whose connection ended takes none. Whatever the runtime says of an invocation goes to its ``Call`` at once. When it is
+over the lifecycle knows, which is asked after every word (``settle``).
 """
 
 from __future__ import annotations
@@ -27,19 +28,21 @@ from lambda_wire._events import (
     NextAsked,
     PingAsked,
     Pong,
+    Refused,
     ResponseChunk,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
     Violation,
 )
-from lambda_wire._lifecycle import StandardLifecycle, too_large
+from lambda_wire._lifecycle import Lifecycle, too_large
 from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import Signal
-from lambda_wire._state import State
 from lambda_wire.local import failures
 from lambda_wire.local.call import Call, Failure
+from lambda_wire.local.handover import Handover
 from lambda_wire.local.listener import Listener
+from lambda_wire.local.modes import Mode
 from lambda_wire.local.peer import Peer
 
 __all__ = ["RuntimeApi"]
@@ -53,34 +56,47 @@ class RuntimeApi:
 
     Attributes:
         address: ``host:port`` for ``AWS_LAMBDA_RUNTIME_API``.
-        news: Set when the environment can take an invocation, or has reported that it cannot start.
-        init_failure: What it reported then.
+        ready: Done when the runtime has polled for the first time, or has reported why it cannot start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode) -> None:
         self.address = ""
-        self.news: asyncio.Event = asyncio.Event()
-        self.init_failure: Failure | None = None
-        self._lifecycle = StandardLifecycle()
-        self._polls: deque[asyncio.Future[Invocation]] = deque()
-        self._call: Call | None = None
-        self._invocation: Invocation | None = None
-        self._unsent = False
+        self.ready: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+        self._mode = mode
+        self._polls: deque[asyncio.Future[Handover]] = deque()
+        self._waiting: deque[Handover] = deque()
+        self._sent: dict[str, Handover] = {}
+        """What the runtime was told of and is not over, by request id."""
         self._listener: Listener | None = None
 
     @classmethod
-    async def open(cls) -> RuntimeApi:
-        """Begin to listen on a free port of the loopback interface."""
-        api = cls()
+    async def open(cls, mode: Mode) -> RuntimeApi:
+        """Begin to listen on a free port of the loopback interface.
+
+        Raises:
+            OSError: There is none.
+        """
+        api = cls(mode)
         api._listener = await Listener.open("127.0.0.1", 0, api._serve)
         api.address = f"127.0.0.1:{api._listener.port}"
         return api
 
-    def hand_over(self, call: Call, invocation: Invocation) -> None:
-        """Answer the oldest poll. ``news`` must be set, and ``init_failure`` not."""
-        self._call, self._invocation, self._unsent = call, invocation, True
-        self._polls.popleft().set_result(invocation)
-        self.news.clear()
+    def hand_over(self, handover: Handover) -> None:
+        """Give a call to the poll that has waited longest, or else to one that comes."""
+        self._waiting.append(handover)
+        self._match()
+
+    def take_back(self, handover: Handover) -> None:
+        """Let no poll have a call any more."""
+        handover.sent.cancel()
+        if handover in self._waiting:
+            self._waiting.remove(handover)
+
+    def expire(self, handover: Handover) -> bool:
+        """Let the deadline of a call pass; say whether it ends by that."""
+        self._mode.expire(handover.call.request_id)
+        self.settle()
+        return handover.over.done()
 
     async def finished(self) -> None:
         """Wait until everything that the runtime said before it ended has been heard."""
@@ -98,46 +114,65 @@ class RuntimeApi:
     # -- what the conversations say
 
     @property
-    def lifecycle(self) -> StandardLifecycle:
+    def lifecycle(self) -> Lifecycle:
         """The state that all connections share."""
-        return self._lifecycle
+        return self._mode.lifecycle
 
-    @property
-    def call(self) -> Call | None:
-        """The invocation that was handed over last."""
-        return self._call
+    def call(self, request_id: str) -> Call:
+        """Return the call that the runtime answers, which the lifecycle has allowed."""
+        return self._sent[request_id].call
 
     def repeated(self) -> Invocation | None:
-        """Return the event that is still unanswered: a second poll gets it again (observed)."""
-        return self._invocation if self._unsent or self._lifecycle.state is State.RUNNING else None
+        """Return the event that a poll gets once more."""
+        return next(iter(self._sent.values())).invocation if self._mode.repeats else None
 
-    def has_sent(self, call: Call) -> bool:
-        """Say whether the runtime may know of a call."""
-        return self._call is call and not self._unsent
-
-    def note_sent(self) -> None:
-        """The invocation is on its way; from now on the lifecycle knows it."""
-        self._unsent = False
-
-    def wait_for_invocation(self) -> asyncio.Future[Invocation]:
+    def wait_for_call(self) -> asyncio.Future[Handover]:
         """Queue a poll."""
-        poll: asyncio.Future[Invocation] = asyncio.get_running_loop().create_future()
+        poll: asyncio.Future[Handover] = asyncio.get_running_loop().create_future()
         self._polls.append(poll)
-        if self._lifecycle.state is State.READY:
-            self.news.set()
+        if not self.ready.done():
+            self.ready.set_result(None)
+        self._match()
         return poll
 
-    def withdraw(self, poll: asyncio.Future[Invocation]) -> None:
-        """Take back a poll whose connection has ended."""
+    def withdraw(self, poll: asyncio.Future[Handover]) -> None:
+        """Take back a poll whose connection has ended; a call that it was given goes to the next one."""
         if poll in self._polls:
             self._polls.remove(poll)
-            if not self._polls and self.init_failure is None:
-                self.news.clear()
+        elif poll.done() and not poll.result().sent.done():
+            self._waiting.appendleft(poll.result())
+            self._match()
+
+    def begin(self, handover: Handover) -> Invocation | None:
+        """Return what to answer a poll with; ``None`` when the call was taken back."""
+        if handover.sent.cancelled():
+            return None
+        self._sent[handover.call.request_id] = handover
+        return handover.begin()
+
+    def settle(self, failure: Failure | None = None) -> None:
+        """See what has become of the calls, after anything was said or heard.
+
+        Args:
+            failure: How one ends that was answered by what was just said, unless it has ended already.
+        """
+        for request_id, handover in tuple(self._sent.items()):
+            if not handover.answered and self._mode.is_answered(request_id):
+                handover.answered = True
+                if failure is not None:
+                    handover.call.end(failure)
+            if self._mode.is_over(request_id):
+                del self._sent[request_id]
+                handover.over.set_result(None)
 
     def report_init_failure(self, failure: Failure) -> None:
-        """The runtime cannot start."""
-        self.init_failure = failure
-        self.news.set()
+        """The runtime cannot start. Once it has polled, that is no news."""
+        if not self.ready.done():
+            self.ready.set_result(failure)
+
+    def _match(self) -> None:
+        while self._polls and self._waiting:
+            self._polls.popleft().set_result(self._waiting.popleft())
 
 
 class _Conversation:
@@ -147,27 +182,35 @@ class _Conversation:
         self._api = api
         self._peer = peer
         self._connection = ServiceConnection(api.lifecycle, max_stream=_NO_LIMIT)  # a call knows its own
+        self._call: Call | None = None
+        """Whose response streams here."""
         self._over = 0
         """Bytes of the stream beyond what its caller may be given."""
 
     async def hold(self) -> None:
+        try:
+            await self._converse()
+            await self._peer.linger()
+        finally:
+            self._connection.abandon()
+            self._api.settle()
+
+    async def _converse(self) -> None:
         while not self._connection.must_close:
             try:
                 event = self._connection.next_event()
             except RemoteProtocolError as fault:
+                self._api.settle()
                 if fault.reply is not None:
                     await self._send(fault.reply)
-                break
+                return
+            self._api.settle(failures.INVALID_RESPONSE_MODE if not isinstance(event, ConnectionClosed) else None)
             if isinstance(event, Signal):
                 self._connection.receive_data(await self._peer.read())
-            elif isinstance(event, ConnectionClosed):
-                return
-            else:
+            elif not isinstance(event, ConnectionClosed):
                 await self._hear(event)
-        await self._peer.linger()
 
     async def _hear(self, event: ServiceEvent) -> None:
-        call = self._api.call
         match event:
             case NextAsked():
                 await self._answer_poll()
@@ -179,19 +222,26 @@ class _Conversation:
                 self._api.report_init_failure(failures.reported(event.error_type, event.payload))
                 await self._send(Accepted())
             case Violation():
-                if event.reply.status == _TOO_LARGE and call is not None:
-                    call.end(failures.oversized(limits.MAX_PAYLOAD))
                 await self._send(event.reply)
-            case _ if call is not None:
-                await self._hear_answer(call, event)
+            case BufferedResponse():
+                call = self._api.call(event.request_id)
+                call.start(event.content_type, streaming=False)
+                await call.write(event.payload)
+                call.end()
+                await self._send(Accepted())
+            case ErrorReported():
+                self._api.call(event.request_id).end(failures.reported(event.error_type, event.payload))
+                await self._send(Accepted())
+            case ResponseStarted():
+                self._call, self._over = self._api.call(event.request_id), 0
+                self._call.start(event.content_type, streaming=event.response_mode == names.STREAMING)
+            case _ if self._call is not None:
+                await self._hear_stream(self._call, event)
             case _:
                 raise AssertionError(f"the lifecycle allowed {event!r} before any invocation")
 
-    async def _hear_answer(self, call: Call, event: ServiceEvent) -> None:
+    async def _hear_stream(self, call: Call, event: ServiceEvent) -> None:
         match event:
-            case ResponseStarted():
-                self._over = 0
-                call.start(event.content_type, streaming=event.response_mode == names.STREAMING)
             case ResponseChunk():
                 await self._pass_on(call, event.data)
             case ResponseFinished() | ResponseFailed() if self._over:
@@ -201,14 +251,6 @@ class _Conversation:
                 await self._send(Accepted())
             case ResponseFailed():
                 call.end(failures.reported_midway(event.error_type, event.error_body))
-                await self._send(Accepted())
-            case BufferedResponse():
-                call.start(event.content_type, streaming=False)
-                await call.write(event.payload)
-                call.end()
-                await self._send(Accepted())
-            case ErrorReported():
-                call.end(failures.reported(event.error_type, event.payload))
                 await self._send(Accepted())
             case _:
                 raise AssertionError(f"no part of an answer: {event!r}")
@@ -230,17 +272,17 @@ class _Conversation:
     async def _answer_poll(self) -> None:
         """Wait for an invocation, and meanwhile notice when the runtime goes away."""
         invocation = self._api.repeated()
-        if invocation is None:
-            poll = self._api.wait_for_invocation()
+        while invocation is None:
+            poll = self._api.wait_for_call()
             try:
                 if not await self._stays_for(poll):
                     return
-                invocation = await poll
+                invocation = self._api.begin(await poll)
             finally:
                 self._api.withdraw(poll)
         await self._send(invocation)
 
-    async def _stays_for(self, poll: asyncio.Future[Invocation]) -> bool:
+    async def _stays_for(self, poll: asyncio.Future[Handover]) -> bool:
         """Wait for the poll's answer, or for bytes, which belong to the next request.
 
         Returns:
@@ -248,7 +290,7 @@ class _Conversation:
             next runtime.
         """
         read = asyncio.ensure_future(self._peer.read())
-        either: set[asyncio.Future[Invocation] | asyncio.Future[bytes]] = {poll, read}
+        either: set[asyncio.Future[Handover] | asyncio.Future[bytes]] = {poll, read}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -262,6 +304,6 @@ class _Conversation:
 
     async def _send(self, answer: Answer) -> None:
         buffers = self._connection.send_buffers(answer)
-        if isinstance(answer, Invocation):
-            self._api.note_sent()
+        too_much = isinstance(answer, Refused) and answer.status == _TOO_LARGE
+        self._api.settle(failures.oversized(limits.MAX_PAYLOAD) if too_much else None)
         await self._peer.write(buffers)

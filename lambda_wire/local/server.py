@@ -25,12 +25,14 @@ class EmbeddedLambda:
     Args:
         launch: Starts a runtime; called for each environment.
         timeout_s: Of the function.
-        environments: How many callers are served at once.
+        environments: How many runtimes there may be.
+        concurrency: How many callers each serves at once. Above 1, environments are as managed instances are: see
+            ``lambda_wire.local.modes``. What ``launch`` starts has to know of it.
         simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
         report: Where to say what happens.
 
     Raises:
-        ValueError: There would be no environment, or no time.
+        ValueError: There would be no environment, no slot in it, or no time.
     """
 
     def __init__(
@@ -40,14 +42,19 @@ class EmbeddedLambda:
         report: Report,
         timeout_s: float = 900.0,
         environments: int = 1,
+        concurrency: int = 1,
         simulate_bandwidth: bool = False,
     ) -> None:
         if environments < 1 or timeout_s <= 0:
             raise ValueError(f"expected environments and seconds, got {environments} environments and {timeout_s} s")
+        if concurrency < 1:
+            raise ValueError(f"expected a concurrency of 1 or more, got {concurrency}")
         self._report = report
-        self._pool = Pool(
-            [Environment(timeout_s, launch, report, simulate_bandwidth=simulate_bandwidth) for _ in range(environments)]
-        )
+        made = [
+            Environment(timeout_s, launch, report, concurrency=concurrency, simulate_bandwidth=simulate_bandwidth)
+            for _ in range(environments)
+        ]
+        self._pool = Pool(made, slots=concurrency)
         self._listener: Listener | None = None
         self._host = ""
 

@@ -60,7 +60,9 @@ class Launch(Protocol):
         ...
 
 
-def child_environment(inherited: Mapping[str, str], *, address: str, handler: str, task_root: str) -> dict[str, str]:
+def child_environment(
+    inherited: Mapping[str, str], *, address: str, handler: str, task_root: str, concurrency: int = 1
+) -> dict[str, str]:
     """Return the variables that a runtime finds. What the user has set for his function wins, credentials above all.
 
     Source: AWS docs, "Using Lambda environment variables"; the emulator of aws-sam-cli 1.170.0, observed 2026-11.
@@ -83,14 +85,26 @@ def child_environment(inherited: Mapping[str, str], *, address: str, handler: st
         names.ENV_FUNCTION_VERSION: "$LATEST",
         names.ENV_INITIALIZATION_TYPE: "on-demand",
     }
+    if concurrency > 1:
+        ours[names.ENV_INITIALIZATION_TYPE] = "lambda-managed-instances"
+        ours[names.ENV_MAX_CONCURRENCY] = str(concurrency)
     return defaults | kept | ours
 
 
-def child_process(command: Sequence[str], *, handler: str, terminal: Terminal) -> Launch:
-    """Return how to start ``command`` as a runtime, in the current directory; what it writes goes to the terminal."""
+def child_process(command: Sequence[str], *, handler: str, terminal: Terminal, concurrency: int = 1) -> Launch:
+    """Return how to start ``command`` as a runtime, in the current directory; what it writes goes to the terminal.
+
+    Args:
+        command: Its words.
+        handler: What it is told to be its handler.
+        terminal: Where it writes.
+        concurrency: How many invocations it is told to run at once.
+    """
 
     async def launch(address: str, hear: Callable[[bytes], None]) -> Worker:
-        environment = child_environment(os.environ, address=address, handler=handler, task_root=os.getcwd())
+        environment = child_environment(
+            os.environ, address=address, handler=handler, task_root=os.getcwd(), concurrency=concurrency
+        )
         output = Output(terminal, hear)
         try:
             process = await asyncio.create_subprocess_exec(
