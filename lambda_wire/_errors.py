@@ -41,8 +41,13 @@ class RemoteProtocolError(ProtocolError):
 class ConnectionLost(Exception):
     """The transport failed or ended, outside anything that the protocol says.
 
-    The fate of what was being sent is unknown, unless the message says that nothing was sent.
+    Attributes:
+        nothing_sent: Whether it is known that nothing was sent; else the fate of what was being sent is unknown.
     """
+
+    def __init__(self, reason: str, *, nothing_sent: bool = False) -> None:
+        super().__init__(reason)
+        self.nothing_sent = nothing_sent
 
 
 class Busy(Exception):

@@ -14,7 +14,7 @@ from lambda_wire import _names as names
 from lambda_wire._errors import LocalProtocolError
 from lambda_wire._event_stream import EventStreamDecoder, EventStreamMessage
 from lambda_wire._events import ConnectionClosed
-from lambda_wire._heads import USER_AGENT, encode_request_head
+from lambda_wire._heads import USER_AGENT, encode_request_head, field_value
 from lambda_wire._http11 import MessageEnd, ResponseHead
 from lambda_wire._invoke_answers import decode_accepted, decode_answered, decode_message, decode_refusal
 from lambda_wire._invoke_asks import encode_invoke, invoke_target
@@ -27,7 +27,7 @@ from lambda_wire._invoke_events import (
     InvokeRefused,
     PayloadChunk,
 )
-from lambda_wire._malformed import Malformed
+from lambda_wire._malformed import Malformed, quote
 from lambda_wire._signals import Role, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ClientTurns
@@ -57,6 +57,10 @@ class InvokeConnection:
         self._head: ResponseHead | None = None
         self._messages: EventStreamDecoder | None = None
         """Of the answer that is streamed; ``None`` when the answer is whole."""
+        self._content_type = ""
+        """What it says that it is."""
+        self._heard = False
+        """Whether any message of it was read."""
         self._complete = False
         self._body: list[bytes] = []
         self._size = 0
@@ -138,7 +142,14 @@ class InvokeConnection:
         try:
             return self._next_event()
         except Malformed as fault:
-            raise self._turns.accuse(fault) from fault
+            raise self._turns.accuse(self._explained(fault)) from fault
+
+    def _explained(self, fault: Malformed) -> Malformed:
+        """Return the fault; where not even a first message could be read, with what the answer says that it is."""
+        kind = self._content_type.partition(";")[0].rstrip().lower()  # RFC 9110, 8.3.1
+        if self._messages is None or self._heard or kind == names.EVENT_STREAM:
+            return fault
+        return Malformed(f"expected {names.EVENT_STREAM}, got {quote(self._content_type)}: {fault.reason}", at=fault.at)
 
     def _next_event(self) -> InvokeEvent | Signal:
         while True:
@@ -161,7 +172,9 @@ class InvokeConnection:
                 return event
 
     def _take_head(self, head: ResponseHead) -> InvokeAccepted | None:
-        self._head, self._body, self._size, self._complete = head, [], 0, False
+        self._head, self._body, self._size = head, [], 0
+        self._content_type = field_value(head.headers, names.CONTENT_TYPE.lower())
+        self._heard = self._complete = False
         if not (self._streaming and 200 <= head.status <= 299):
             self._messages = None
             return None
@@ -179,6 +192,7 @@ class InvokeConnection:
 
     def _next_message(self) -> PayloadChunk | InvokeComplete | InvokeFailed | None:
         while self._messages is not None and isinstance(message := self._messages.next_message(), EventStreamMessage):
+            self._heard = True
             event = decode_message(message)
             if event is None:
                 continue

@@ -13,7 +13,7 @@ from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._heads import field_value
 from lambda_wire._invoke_events import INVOCATION_TYPES, SAID_ELSEWHERE, InvokeAsked, InvokeRefused
-from lambda_wire._json import parse_json
+from lambda_wire._json import require_json
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._percents import UNRESERVED, decode_percents, encode_percents
 from lambda_wire._record import record
@@ -93,7 +93,7 @@ def decode_invoke(target: InvokeTarget, method: str, headers: Headers, payload: 
         return too_large(limits.MAX_ASYNC_EVENT)
     payload = payload or _NO_EVENT
     try:
-        parse_json(payload)
+        require_json(payload)
     except Malformed as fault:
         return _bad_content(f"Could not parse request body into json: {fault}")
     try:
@@ -129,5 +129,5 @@ def _client_context(encoded: str) -> str:
     if not encoded:
         return ""
     decoded = a2b_base64(encoded, strict_mode=True)
-    parse_json(decoded)
+    require_json(decoded)
     return decoded.decode().translate(_CONTROLS_TO_BLANKS).strip(" \t")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from lambda_wire._malformed import Malformed, quote
 
-__all__ = ["Json", "json_text", "parse_json"]
+__all__ = ["Json", "json_text", "parse_json", "require_json"]
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 """What ``json.loads`` gives."""
@@ -25,6 +25,24 @@ def parse_json(document: bytes | str, what: str = "JSON in UTF-8") -> Json:
     except (ValueError, RecursionError) as fault:
         raise Malformed(f"expected {what}, got {quote(document)}: {fault}") from fault
     return value
+
+
+def require_json(document: bytes) -> None:
+    """Refuse what is no JSON text (RFC 8259): Python's own reader takes ``NaN``, and no number of 5,000 digits.
+
+    Raises:
+        Malformed: It is no JSON, not UTF-8, or nested too deeply to read.
+    """
+    import json
+
+    try:
+        json.loads(document.decode(), parse_constant=_refuse, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as fault:
+        raise Malformed(f"expected JSON in UTF-8, got {quote(document)}: {fault}") from fault
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def json_text(value: object) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
+from lambda_wire import _tls
+from lambda_wire._addresses import Endpoint
 from lambda_wire._errors import Busy, ConnectionLost
-from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
 if TYPE_CHECKING:
     import ssl
@@ -22,33 +23,21 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 #: How many buffers one system call takes: IOV_MAX of Linux and macOS.
 _MOST_BUFFERS: Final = 1024
 _DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
-#: What one TLS record holds (RFC 8446, 5.1).
-_RECORD: Final = 16_384
-
-
-class Closable(Protocol):
-    """What is known of a session here."""
-
-    closed: bool
-
-    def require_open(self) -> None:
-        """Raise ``ConnectionLost`` when ``closed`` was set."""
 
 
 class Wire:
     """One socket at a time, and the loop that answers wants with it.
 
     Args:
-        host: Where to dial.
-        port: Where to dial.
+        service: Where to dial.
         session: Whose conversations are held.
-        service: What is expected there, in messages.
+        what: What is expected there, in messages.
     """
 
-    def __init__(self, host: str, port: int, session: Closable, *, service: str) -> None:
-        self._host, self._port = host, port
+    def __init__(self, service: Endpoint, session: Closable, *, what: str) -> None:
         self._session = session
         self._service = service
+        self._what = what
         self._socket: socket.socket | None = None
         self._selector: selectors.BaseSelector
         self._in_use = threading.Lock()
@@ -93,7 +82,7 @@ class Wire:
         with self._changes:
             self._session.closed = True
             if self._socket is not None:
-                _shut(self._socket, socket.SHUT_RDWR)
+                _tls.shut(self._socket, socket.SHUT_RDWR)
         self._hang_up_unless_in_use()
 
     def _hang_up_unless_in_use(self) -> None:
@@ -120,7 +109,8 @@ class Wire:
             made = self._connect()
         except (OSError, ValueError) as fault:  # the second from a name that cannot be looked up, such as ``a..b``
             raise ConnectionLost(
-                f"nothing was sent: no {self._service} at {self._host}:{self._port} ({fault})"
+                f"nothing was sent: no {self._what} at {self._service.host}:{self._service.port} ({fault})",
+                nothing_sent=True,
             ) from fault
         self._selector = selectors.DefaultSelector()
         self._selector.register(made, selectors.EVENT_READ)
@@ -128,7 +118,7 @@ class Wire:
             self._socket = made
 
     def _connect(self) -> socket.socket:
-        made = socket.create_connection((self._host, self._port), timeout=_CONNECT_TIMEOUT_S)
+        made = socket.create_connection((self._service.host, self._service.port), timeout=_CONNECT_TIMEOUT_S)
         made.settimeout(None)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
@@ -150,7 +140,7 @@ class Wire:
         except OSError as fault:
             if _is_deadline(fault):
                 raise
-            return b""  # whatever the network calls it: no more will come
+            raise ConnectionLost(f"the connection ended while it was read from ({fault})") from fault
 
     def _write(self, outgoing: Outgoing, deadline: float | None, *, look_first: bool) -> bytes:
         try:
@@ -165,7 +155,7 @@ class Wire:
         except OSError as fault:
             if _is_deadline(fault):
                 raise
-            _shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
+            _tls.shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
             raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
         return b""
 
@@ -181,7 +171,7 @@ class Wire:
         """Wait until the socket can be used; return what for."""
         ready = self._selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise TimeoutError("the service said nothing in time; what was asked of it stays open")
+            raise TimeoutError("the service said nothing in time")
         return ready[0][1]
 
     # -- TCP
@@ -204,25 +194,22 @@ class Wire:
 class TlsWire(Wire):
     """The same over TLS.
 
-    A record that is there need not hold data (RFC 8446, 4.6), so the socket never blocks: only waits do.
-
     Args:
-        host: Where to dial, and whose certificate is expected.
-        port: Where to dial.
+        service: Where to dial, and whose certificate is expected.
         session: Whose conversations are held.
-        service: What is expected there, in messages.
+        what: What is expected there, in messages.
         context: How to speak TLS.
     """
 
-    def __init__(self, host: str, port: int, session: Closable, *, service: str, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, session, service=service)
+    def __init__(self, service: Endpoint, session: Closable, *, what: str, context: ssl.SSLContext) -> None:
+        super().__init__(service, session, what=what)
         self._context = context
 
     def _connect(self) -> ssl.SSLSocket:
         plain = super()._connect()
         plain.settimeout(_CONNECT_TIMEOUT_S)
         try:
-            made = self._context.wrap_socket(plain, server_hostname=self._host)
+            made = self._context.wrap_socket(plain, server_hostname=self._service.host)
         except BaseException:
             plain.close()
             raise
@@ -232,36 +219,18 @@ class TlsWire(Wire):
     def _receive(self, max_bytes: int, deadline: float | None) -> bytes:
         while True:
             try:
-                return self._connected().recv(max_bytes)
-            except _would_block():
+                return _tls.receive(self._connected(), max_bytes)
+            except BlockingIOError:
                 self._wait(deadline)
 
     def _look(self) -> bytes:
         try:
-            return _or_lost(self._connected().recv(65_536))
-        except _would_block():
+            return _or_lost(_tls.receive(self._connected(), 65_536))
+        except BlockingIOError:
             return b""
 
     def _send(self, outgoing: Outgoing) -> int:
-        record = bytearray()
-        for buffer in outgoing.next_buffers(_MOST_BUFFERS):
-            record += memoryview(buffer)[: _RECORD - len(record)]
-        try:
-            return self._connected().send(record)
-        except _would_block() as fault:
-            raise BlockingIOError from fault
-
-
-def _would_block() -> tuple[type[OSError], ...]:
-    import ssl  # only who speaks TLS pays for it
-
-    return ssl.SSLWantReadError, ssl.SSLWantWriteError
-
-
-def _shut(used: socket.socket, how: int) -> None:
-    """Shut a socket down, but not what TLS holds of it: its thread may still read what came before."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(used, how)
+        return _tls.send(self._connected(), outgoing)
 
 
 def _is_deadline(fault: OSError) -> bool:

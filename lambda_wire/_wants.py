@@ -6,12 +6,12 @@ A driver that can dial, write, read and hang up can run every conversation of th
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from lambda_wire._record import field, record
 from lambda_wire._types import BytesLike
 
-__all__ = ["Dial", "Exchange", "Hangup", "Outgoing", "Read", "Want", "Write"]
+__all__ = ["Closable", "Dial", "Exchange", "Hangup", "Outgoing", "Read", "Want", "Write"]
 
 _T = TypeVar("_T")
 
@@ -74,7 +74,10 @@ class Write:
 
 @record
 class Read:
-    """Wait for bytes. Answer with them, at most ``max_bytes``; with ``b""`` when the peer has ended or reset."""
+    """Wait for bytes. Answer with them, at most ``max_bytes``; with ``b""`` when the peer has ended.
+
+    Throw ``ConnectionLost`` when the connection was reset: what came before need not be all.
+    """
 
     max_bytes: int = 65_536
 
@@ -88,3 +91,12 @@ Want: TypeAlias = Dial | Write | Read | Hangup
 
 Exchange: TypeAlias = Generator[Want, bytes, _T]
 """A conversation: it yields wants, is sent their answers, and returns what it was held for."""
+
+
+class Closable(Protocol):
+    """What a driver knows of a session: whether it was closed."""
+
+    closed: bool
+
+    def require_open(self) -> None:
+        """Raise ``ConnectionLost`` when ``closed`` was set."""

@@ -28,8 +28,6 @@ __all__ = ["run"]
 
 _ENDPOINT: Final = "http://127.0.0.1:9000"
 _TAIL: Final = {True: "Tail", False: "None"}
-#: What the drivers promise to say then (see ``ConnectionLost``).
-_NOTHING_SENT: Final = "nothing was sent"
 #: How much of a reason is shown; ``--json`` shows all of it.
 _LONGEST_REASON: Final = 1000
 
@@ -120,7 +118,7 @@ def _told(call: _Call, caller: Caller, options: argparse.Namespace, payload: byt
         show.failed(fault.failure)
         return _fail(show, str(fault))
     except ConnectionLost as fault:
-        hint = "; lambda-wire local serves functions, --endpoint says where" if _NOTHING_SENT in str(fault) else ""
+        hint = "; lambda-wire local serves functions, --endpoint says where" if fault.nothing_sent else ""
         return _fail(show, f"{fault}{hint}")
     except RemoteProtocolError as fault:
         return _fail(show, f"{options.endpoint} does not speak as Lambda does: {fault}")

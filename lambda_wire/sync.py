@@ -14,26 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from lambda_wire import _names as names
 from lambda_wire import exchanges
+from lambda_wire._addresses import Endpoint, parse_address, parse_endpoint
 from lambda_wire._events import Accepted, Invocation, Refused
+from lambda_wire._fields import as_bytes
 from lambda_wire._heads import USER_AGENT
 from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsked, InvokeComplete
-from lambda_wire._malformed import Malformed, quote
-from lambda_wire._percents import UNRESERVED
 from lambda_wire._sockets import TlsWire, Wire
+from lambda_wire._tls import context_for
 from lambda_wire._types import BytesLike, Headers
 
 if TYPE_CHECKING:
     import ssl
 
 __all__ = ["Caller", "ResponseStream", "Runtime", "StreamedAnswer", "connect", "connect_caller"]
-
-_PORTS: Final = {"http": "80", "https": "443"}
-_NAME: Final = frozenset(map(chr, UNRESERVED))
-_IPV6: Final = frozenset("0123456789abcdefABCDEF:.")
 
 
 def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
@@ -46,23 +43,15 @@ def connect(address: str, *, user_agent: str = USER_AGENT) -> Runtime:
     Raises:
         Malformed: ``address`` is not ``host:port``, or it or ``user_agent`` is no header value.
     """
-    host, colon, port = address.rpartition(":")
-    if not (colon and host and "/" not in host and _is_port(port)):
-        raise Malformed(f"expected the Runtime API's address as host:port, got {quote(address)}")
-    return Runtime(host.strip("[]"), int(port), user_agent=user_agent)
-
-
-def _is_port(digits: str) -> bool:
-    return digits.isascii() and digits.isdigit() and len(digits) <= len("65535") and 0 < int(digits) < 65_536
+    return Runtime(parse_address(address), user_agent=user_agent)
 
 
 class Runtime:
     """A runtime's conversations, blocking. One caller at a time: a second one is turned away with ``Busy``."""
 
-    def __init__(self, host: str, port: int, *, user_agent: str = USER_AGENT) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        self._session = exchanges.RuntimeSession(host=f"{shown}:{port}", user_agent=user_agent)
-        self._wire = Wire(host, port, self._session, service="Runtime API")
+    def __init__(self, service: Endpoint, *, user_agent: str = USER_AGENT) -> None:
+        self._session = exchanges.RuntimeSession(host=service.authority, user_agent=user_agent)
+        self._wire = Wire(service, self._session, what="Runtime API")
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +79,7 @@ class Runtime:
             RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
             ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
             RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: A streamed response is still open: finish it, or fail it.
             Busy: Another caller uses this runtime.
         """
         return self._wire.run(exchanges.next_invocation(self._session), timeout)
@@ -227,27 +217,13 @@ def connect_caller(
     Raises:
         Malformed: ``endpoint`` is no such URL, or it or ``user_agent`` is no header value.
     """
-    scheme, _, authority = endpoint.removesuffix("/").partition("://")
-    host, colon, port = authority.rpartition(":")
-    if not colon or authority.endswith("]"):
-        host, port = authority, _PORTS.get(scheme, "")
-    if not (scheme in _PORTS and _is_port(port) and _is_host(host)):
-        raise Malformed(f"expected an endpoint as http://host:port or https://host, got {quote(endpoint)}")
-    session = exchanges.CallerSession(host=authority, scheme=scheme, sign=sign, user_agent=user_agent)
-    if scheme == "http":
-        return Caller(session, Wire(host.strip("[]"), int(port), session, service="Lambda endpoint"))
-    if context is None:
-        import ssl  # only who speaks TLS pays for it
-
-        context = ssl.create_default_context()
-    return Caller(session, TlsWire(host.strip("[]"), int(port), session, service="Lambda endpoint", context=context))
-
-
-def _is_host(host: str) -> bool:
-    """Say whether it is a name or an IPv4 address, or an IPv6 address in brackets (RFC 3986, 3.2.2)."""
-    if host[:1] != "[" or host[-1:] != "]":
-        return bool(host) and _NAME.issuperset(host)
-    return ":" in host and _IPV6.issuperset(host[1:-1])
+    service = parse_endpoint(endpoint)
+    session = exchanges.CallerSession(host=service.authority, scheme=service.scheme, sign=sign, user_agent=user_agent)
+    tls = context_for(service.scheme, context)
+    what = "Lambda endpoint"
+    if tls is None:
+        return Caller(session, Wire(service, session, what=what))
+    return Caller(session, TlsWire(service, session, what=what, context=tls))
 
 
 class Caller:
@@ -273,13 +249,14 @@ class Caller:
     def invoke(
         self,
         function_name: str,
-        payload: bytes = b"",
+        payload: BytesLike = b"",
         *,
         qualifier: str = "",
         invocation_type: str = "RequestResponse",
         log_type: str = "None",
         client_context: str = "",
         tenant_id: str = "",
+        trace_id: str = "",
         headers: Headers = (),
         timeout: float | None = None,
     ) -> InvokeAnswered:
@@ -293,6 +270,7 @@ class Caller:
             log_type: ``Tail`` asks for the end of the log.
             client_context: JSON text.
             tenant_id: Of a function with tenants.
+            trace_id: ``X-Amzn-Trace-Id``; AWS makes one when it is empty.
             headers: Other fields, names in lower case.
             timeout: Seconds to wait for the service to speak; ``None`` waits for ever.
 
@@ -306,12 +284,13 @@ class Caller:
         """
         asked = InvokeAsked(
             function_name=function_name,
-            payload=payload,
+            payload=as_bytes(payload, "payload"),
             qualifier=qualifier,
             invocation_type=invocation_type,
             log_type=log_type,
             client_context=client_context,
             tenant_id=tenant_id,
+            trace_id=trace_id,
             headers=headers,
         )
         return self._wire.run(exchanges.invoke(self._session, asked), timeout)
@@ -319,12 +298,13 @@ class Caller:
     def invoke_with_response_stream(
         self,
         function_name: str,
-        payload: bytes = b"",
+        payload: BytesLike = b"",
         *,
         qualifier: str = "",
         log_type: str = "None",
         client_context: str = "",
         tenant_id: str = "",
+        trace_id: str = "",
         headers: Headers = (),
         timeout: float | None = None,
     ) -> StreamedAnswer:
@@ -337,6 +317,7 @@ class Caller:
             log_type: ``Tail`` asks for the end of the log.
             client_context: JSON text.
             tenant_id: Of a function with tenants.
+            trace_id: ``X-Amzn-Trace-Id``; AWS makes one when it is empty.
             headers: Other fields, names in lower case.
             timeout: Seconds to wait for the service to speak, each time; ``None`` waits for ever.
 
@@ -350,12 +331,13 @@ class Caller:
         """
         asked = InvokeAsked(
             function_name=function_name,
-            payload=payload,
+            payload=as_bytes(payload, "payload"),
             streaming=True,
             qualifier=qualifier,
             log_type=log_type,
             client_context=client_context,
             tenant_id=tenant_id,
+            trace_id=trace_id,
             headers=headers,
         )
         answer = self._wire.run(exchanges.open_answer(self._session, asked), timeout)
@@ -369,6 +351,20 @@ class StreamedAnswer(Iterator[bytes]):
         self._wire = wire
         self._answer = answer
         self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the rest of the answer up, with its connection. The function runs on.
+
+        Raises:
+            Busy: Another thread uses this caller.
+        """
+        self._wire.run(exchanges.drop_answer(self._answer))
 
     @property
     def accepted(self) -> InvokeAccepted:
@@ -389,7 +385,7 @@ class StreamedAnswer(Iterator[bytes]):
             TimeoutError: Nothing came in time. It may be asked for again.
             ConnectionLost: The connection ended before the answer was complete.
             RemoteProtocolError: The service said what it may not.
-            LocalProtocolError: The caller has made another call, and this answer was given up for it.
+            LocalProtocolError: The caller has made another call, or this answer was closed.
             Busy: Another thread uses this caller.
         """
         chunk = self._wire.run(exchanges.next_chunk(self._answer), self._timeout)

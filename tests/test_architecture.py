@@ -30,6 +30,7 @@ FLOORS: dict[str, float] = {
     "_signals": 0,
     "_types": 0,
     "_fields": 0.5,  # refuses with Malformed, as do the next two
+    "_addresses": 0.6,  # a host is made of what needs no percents
     "_json": 0.5,
     "_percents": 0.5,
     # values
@@ -67,9 +68,11 @@ FLOORS: dict[str, float] = {
     "_wants": 5,
     "exchanges": 5.5,  # they are generators of wants
     # drivers
-    "_sockets": 6,
-    "_transport": 6,
-    "asyncio": 6.5,  # facades over the transport
+    "_tls": 6,
+    "_sockets": 6.1,  # blocking, for sync
+    "_transport": 6.1,  # waiting, for asyncio and trio
+    "_facade": 6.3,
+    "asyncio": 6.5,
     "sync": 6.5,
     "trio": 6.5,
     # programs
@@ -83,7 +86,7 @@ FLOORS: dict[str, float] = {
     "testing": 9,
 }
 
-DRIVERS = FLOORS["_transport"]
+DRIVERS = FLOORS["_tls"]
 
 #: What touches the world. Below the drivers nobody does.
 IMPURE = {

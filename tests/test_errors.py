@@ -32,6 +32,7 @@ FAULTS: list[Exception] = [
     RemoteProtocolError("r"),
     RemoteProtocolError("r", reply=REFUSAL),
     ConnectionLost("c"),
+    ConnectionLost("c", nothing_sent=True),
     Busy("b"),
     CallFailed(FAILURE),
     CallRefused(CALL_REFUSAL),
@@ -59,7 +60,7 @@ def test_only_protocol_faults_are_protocol_errors(fault: Exception) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 def test_a_fault_travels_whole(fault: Exception) -> None:
     """To another process, or as a copy: same words, same news."""
-    for travelled in (pickle.loads(pickle.dumps(fault)), copy.copy(fault)):
+    for travelled in (pickle.loads(pickle.dumps(fault)), copy.copy(fault), copy.deepcopy(fault)):
         assert type(travelled) is type(fault)
         assert (str(travelled), repr(travelled), vars(travelled)) == (str(fault), repr(fault), vars(fault))
 
@@ -69,6 +70,16 @@ def test_a_remote_fault_brings_its_answer() -> None:
     assert RemoteProtocolError("r").reply is None
     assert RemoteProtocolError("r", reply=REFUSAL).reply is REFUSAL
     assert str(RemoteProtocolError("r", reply=REFUSAL)) == "r"
+
+
+def test_a_lost_connection_says_whether_anything_was_sent() -> None:
+    """It is unknown unless whoever raises it knows; copies know it, too."""
+    for nothing_sent in (False, True):
+        fault = ConnectionLost("c", nothing_sent=nothing_sent)
+        travelled = pickle.loads(pickle.dumps(fault)), copy.copy(fault), copy.deepcopy(fault)
+        assert [lost.nothing_sent for lost in (fault, *travelled)] == [nothing_sent] * 4
+        assert str(fault) == "c"
+    assert ConnectionLost("c").nothing_sent is False
 
 
 def test_a_refused_request_brings_the_refusal() -> None:

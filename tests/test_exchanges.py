@@ -61,6 +61,8 @@ class Network:
         self.last_words: list[bytes] = []
         """Said before the reset."""
         self.closed = False
+        self.reset = False
+        """Whether the connection ends with a reset, where ``closed`` says that it ends."""
         self.inbox: list[bytes] = []
         self._service = ServiceConnection(self.lifecycle)
 
@@ -84,7 +86,7 @@ class Network:
             case Dial():
                 self.dials += 1
                 if self.unreachable:
-                    raise ConnectionLost("nothing was sent: no Runtime API")
+                    raise ConnectionLost("nothing was sent: no Runtime API", nothing_sent=True)
                 self._service.abandon()
                 self._service = ServiceConnection(self.lifecycle)
                 self.closed, self.inbox = False, []
@@ -98,6 +100,8 @@ class Network:
 
     def _silence(self) -> bytes:
         assert self.closed, "the conversation waits for ever"
+        if self.reset:
+            raise ConnectionLost("reset")
         return b""
 
     def _write(self, want: Write) -> bytes:
@@ -226,13 +230,16 @@ def test_a_service_that_speaks_unasked_is_dialled_again() -> None:
     assert network.dials == 2
 
 
-def test_a_response_whose_fate_is_unknown_is_not_posted_twice() -> None:
-    """The service closed without an answer: it may have taken the response. The loop goes on with a poll."""
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_response_whose_fate_is_unknown_is_not_posted_twice(reset: bool) -> None:
+    """The service closed or reset without an answer: it may have taken the response. The loop goes on with a poll."""
     network = Network(INVOCATION, None, INVOCATION)
+    network.reset = reset
     held = session()
     invocation = network.run(exchanges.next_invocation(held))
-    with pytest.raises(ConnectionLost, match="unknown"):
+    with pytest.raises(ConnectionLost, match="unknown") as caught:
         network.run(exchanges.respond(held, invocation, b"1"))
+    assert not caught.value.nothing_sent
     with pytest.raises(LocalProtocolError):
         network.run(exchanges.respond(held, invocation, b"1"))
     assert sum(isinstance(event, BufferedResponse) for event in network.heard) == 1
@@ -249,15 +256,44 @@ def test_a_reset_while_posting_still_reads_the_answer() -> None:
     assert network.run(exchanges.respond(held, invocation, b"1")) == REFUSED
 
 
-def test_a_lost_poll_is_asked_again_on_a_new_connection_once() -> None:
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_lost_poll_is_asked_again_on_a_new_connection_once(reset: bool) -> None:
     """A kept connection may end under a poll; a new one that ends too means that the service is gone."""
     network = Network(INVOCATION, Accepted(), None, INVOCATION)
+    network.reset = reset
     held = session()
     network.run(exchanges.respond(held, network.run(exchanges.next_invocation(held)), b"1"))
     assert network.run(exchanges.next_invocation(held)) == INVOCATION
     assert network.dials == 2
+    network = Network(None)
+    network.reset = reset
     with pytest.raises(ConnectionLost, match="new connection"):
-        Network(None).run(exchanges.next_invocation(session()))
+        network.run(exchanges.next_invocation(session()))
+
+
+def test_an_invocation_that_a_reset_cut_is_none() -> None:
+    """Where the end of the connection is that of its event, half an event is never taken for a whole one."""
+
+    def until_close(data: bytes) -> list[bytes]:
+        lines = data.replace(b"HTTP/1.1", b"HTTP/1.0").splitlines(keepends=True)
+        return [b"".join(line for line in lines if not line.lower().startswith((b"content-length", b"connection")))]
+
+    network = Network(INVOCATION, cut=until_close)
+    network.closed = True
+    held = session()
+    original = network.do
+
+    def closing(want: Want) -> bytes:
+        answer = original(want)
+        network.closed = True
+        return answer
+
+    network.do = closing  # type: ignore[method-assign]  # the service ends each connection with its answer
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    network = Network(INVOCATION, None, cut=until_close)
+    network.do, network.reset, original = closing, True, network.do  # type: ignore[method-assign]  # likewise
+    with pytest.raises(ConnectionLost, match="new connection"):
+        network.run(exchanges.next_invocation(session()))
 
 
 def test_a_poll_is_never_asked_twice() -> None:
@@ -400,12 +436,13 @@ def test_a_closed_connection_stops_the_stream() -> None:
 
 
 def test_a_service_that_cannot_be_reached() -> None:
-    """Nothing was sent, and the message says so; the session can be used again later."""
+    """Nothing was sent, and the fault says so; the session can be used again later."""
     network = Network(INVOCATION)
     network.unreachable = True
     held = session()
-    with pytest.raises(ConnectionLost, match="nothing was sent"):
+    with pytest.raises(ConnectionLost, match="nothing was sent") as caught:
         network.run(exchanges.next_invocation(held))
+    assert caught.value.nothing_sent
     network.unreachable = False
     assert network.run(exchanges.next_invocation(held)) == INVOCATION
 

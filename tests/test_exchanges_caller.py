@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 import pytest
 
 from lambda_wire import exchanges
+from lambda_wire._chunked import encode_chunk
 from lambda_wire._errors import CallFailed, CallRefused, ConnectionLost, LocalProtocolError, RemoteProtocolError
+from lambda_wire._event_stream import EventStreamMessage, encode_event_stream
+from lambda_wire._invoke_answers import encode_message
 from lambda_wire._invoke_events import (
     InvokeAccepted,
     InvokeAnswer,
@@ -59,6 +62,7 @@ class Network:
         self.cut = cut
         self.heard: list[object] = []
         self.dials = 0
+        self.hangups = 0
         self.unreachable = False
         self.reset_on_write = False
         self.last_words: list[bytes] = []
@@ -66,6 +70,8 @@ class Network:
         self.early: list[bytes] = []
         """Said while a call is being written."""
         self.closed = False
+        self.reset = False
+        """Whether the connection ends with a reset, where ``closed`` says that it ends."""
         self.inbox: list[bytes] = []
         self.received = b""
         """Everything that was written, on whichever connection."""
@@ -91,11 +97,11 @@ class Network:
             case Dial():
                 self.dials += 1
                 if self.unreachable:
-                    raise ConnectionLost("nothing was sent: no Lambda endpoint")
+                    raise ConnectionLost("nothing was sent: no Lambda endpoint", nothing_sent=True)
                 self._service = InvokeServiceConnection()
                 self.closed, self.inbox = False, []
             case Hangup():
-                pass
+                self.hangups += 1
             case Read():
                 return self._read()
             case Write():
@@ -105,6 +111,8 @@ class Network:
     def _read(self) -> bytes:
         if self.inbox:
             return self.inbox.pop(0)
+        if self.closed and self.reset:
+            raise ConnectionLost("reset")
         if self.closed:
             return b""
         raise TimeoutError("the service said nothing in time")
@@ -269,26 +277,73 @@ def test_a_call_whose_fate_is_unknown_is_not_repeated(asked: InvokeAsked, kept: 
     held = session()
     if kept:
         network.run(exchanges.invoke(held, ANOTHER))
-    with pytest.raises(ConnectionLost, match="may have run"):
+    with pytest.raises(ConnectionLost, match="may have run") as caught:
         network.run(call(held, asked))
+    assert not caught.value.nothing_sent
     assert network.heard.count(asked) == 1
     assert network.dials == 1
     assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
     assert network.dials == 2
 
 
+@pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("asked", [WHOLE, STREAMED])
-def test_an_answer_cut_at_any_byte_is_lost(asked: InvokeAsked) -> None:
+def test_an_answer_cut_at_any_byte_is_lost(asked: InvokeAsked, reset: bool) -> None:
     """Never complete, never asked again; only what follows InvokeComplete may be missing."""
     tail = b"\r\n0\r\n\r\n" if asked.streaming else b""
     size = len(said(asked)) - len(tail)
     for end in range(size):
         network = Network(lambda _: [*echo(asked), None], lambda data, end=end: [data[:end]])  # type: ignore[misc]  # a default binds
+        network.reset = reset
         with pytest.raises(ConnectionLost, match="may have run"):
             network.run(call(session(), asked))
         assert network.heard == [asked]
     network = Network(lambda _: [*echo(asked), None], lambda data: [data[:size]])
+    network.reset = reset
     assert network.run(call(session(), asked)) is not None
+
+
+#: What ends with its connection: a body whose length nobody has said (RFC 9112, 6.3).
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+MESSAGES = b"".join(
+    encode_event_stream(encode_message(event)) for event in (PayloadChunk(payload=b"1"), PayloadChunk(payload=b"2"))
+)
+COMPLETE = encode_event_stream(encode_message(InvokeComplete()))
+
+
+def ending_with_its_connection(body: bytes, *, reset: bool) -> Network:
+    network = Network(lambda asked: [*echo(asked), None], lambda _: [UNTIL_CLOSE, *list(deliveries(body))[1]])
+    network.reset = reset
+    return network
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "result"),
+    [
+        (WHOLE, b"whole", InvokeAnswered(payload=b"whole", content_type="")),
+        (WHOLE, b"", InvokeAnswered(payload=b"", content_type="")),
+        (STREAMED, MESSAGES + COMPLETE, b"12"),
+    ],
+)
+def test_a_reset_is_no_end_of_an_answer(asked: InvokeAsked, body: bytes, result: object) -> None:
+    """Where the end of the connection is that of the answer: what a reset left of it may be half. It stays lost."""
+    assert ending_with_its_connection(body, reset=False).run(call(session(), asked)) == result
+    network = ending_with_its_connection(body.removesuffix(COMPLETE), reset=True)
+    held = session()
+    with pytest.raises(ConnectionLost, match="may have run"):
+        network.run(call(held, asked))
+    if asked.streaming:
+        answer = held.answer
+        assert answer is not None
+        with pytest.raises(ConnectionLost, match="may have run"):
+            network.run(exchanges.next_chunk(answer))
+        assert answer.complete is None
+    assert (network.heard, network.dials) == ([asked], 1)
+
+
+def test_a_completion_stands_when_a_reset_follows() -> None:
+    """The service has said how the answer ended."""
+    assert ending_with_its_connection(MESSAGES + COMPLETE, reset=True).run(call(session(), STREAMED)) == b"12"
 
 
 def said(asked: InvokeAsked) -> bytes:
@@ -369,12 +424,14 @@ def test_an_interim_response_does_not_stop_the_call() -> None:
 
 
 def test_a_service_that_cannot_be_reached() -> None:
-    """Nothing was sent, and the message says so; the session can be used again later."""
+    """Nothing was sent, and the fault says so; the session can be used again later."""
     network = Network()
     network.unreachable = True
     held = session()
-    with pytest.raises(ConnectionLost, match="nothing was sent"):
-        network.run(exchanges.invoke(held, WHOLE))
+    for asked in (WHOLE, STREAMED):
+        with pytest.raises(ConnectionLost, match="nothing was sent") as caught:
+            network.run(call(held, asked))
+        assert caught.value.nothing_sent
     network.unreachable = False
     assert network.run(exchanges.invoke(held, WHOLE)) == InvokeAnswered(payload=WHOLE.payload)
     assert network.heard == [WHOLE]
@@ -412,7 +469,7 @@ def test_an_answer_that_is_given_up_never_gets_into_the_next(asked: InvokeAsked,
     network.run(call(held, asked))
     assert network.dials == 2
     for _ in range(2):
-        refused(LocalProtocolError, exchanges.next_chunk(stale), match="given up for another call")
+        refused(LocalProtocolError, exchanges.next_chunk(stale), match="it was given up")
     assert stale.complete is None
 
 
@@ -427,7 +484,7 @@ def test_a_stale_answer_does_not_take_from_a_newer() -> None:
     held = session()
     stale = open_midway(network, held)
     newer = open_midway(network, held)
-    refused(LocalProtocolError, exchanges.next_chunk(stale), match="given up for another call")
+    refused(LocalProtocolError, exchanges.next_chunk(stale), match="it was given up")
     assert network.chunks(newer) == [b"2"]
     assert network.dials == 2
 
@@ -502,43 +559,184 @@ def test_a_call_that_timed_out_is_given_up(asked: InvokeAsked) -> None:
     assert network.heard == [asked, ANOTHER]
 
 
-@pytest.mark.parametrize("fault", [TimeoutError, KeyboardInterrupt])
-def test_a_complete_answer_is_complete_whatever_becomes_of_its_connection(fault: type[BaseException]) -> None:
-    """InvokeComplete was read, the end of the message not yet: it is not lost with the wait for that."""
-    network = Network(cut=lambda data: [data[:-5]])
+# -- the end of an answer, and of its message
+
+
+def complete_midway(network: Network, held: exchanges.CallerSession) -> exchanges.OpenAnswer:
+    """Read an answer up to its InvokeComplete, with the end of its body still to come."""
+    network.cut = lambda data: [data[:-5]]
+    opened = network.run(exchanges.open_answer(held, STREAMED))
+    assert network.chunks(opened) == [STREAMED.payload, b"2"]
+    assert network.inbox == []
+    network.cut = lambda data: [data]
+    return opened
+
+
+def test_the_completion_is_told_before_the_body_ends() -> None:
+    """A service that never ends it holds nobody up: nothing is read for it, and the next call dials anew."""
+    network = Network()
+    held = session()
+    for dials in (1, 2):
+        opened = complete_midway(network, held)
+        assert opened.complete == InvokeComplete()
+        assert network.dials == dials
+    assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
+    assert network.heard == [STREAMED, STREAMED, ANOTHER]
+
+
+@pytest.mark.parametrize("asked", [WHOLE, STREAMED])
+@pytest.mark.parametrize("end", [[b"0\r\n\r\n"], [b"0", b"\r", b"\n\r\n"], [b"0\r\nX-Late: 1\r\n\r\n"]])
+def test_an_end_that_has_come_keeps_the_connection(end: list[bytes], asked: InvokeAsked) -> None:
+    """With the completion, or after it and before the next call: both use one connection."""
+    network = Network()
+    held = session()
+    opened = complete_midway(network, held)
+    network.inbox = [*end]
+    assert network.run(exchanges.next_chunk(opened)) is None
+    assert network.inbox == end
+    assert network.run(call(held, asked)) is not None
+    assert (network.dials, network.heard) == (1, [STREAMED, asked])
+
+
+@pytest.mark.parametrize("asked", [WHOLE, STREAMED])
+@pytest.mark.parametrize(
+    ("more", "closes"),
+    [
+        ([], True),
+        ([b"0\r\n"], True),
+        ([b"0\r\n\r\n"], True),
+        ([b"0\r\n"], False),
+        ([b"x\r\n"], False),
+        ([b"%x\r\n%b\r\n" % (len(COMPLETE), COMPLETE)], False),
+        ([b"9\r\n" + b"x" * 9 + b"\r\n0\r\n\r\n"], False),
+        ([b"0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"], False),
+        ([b"0\r\n\r\n", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"], False),
+    ],
+)
+def test_a_fault_after_the_completion_costs_the_connection_alone(
+    more: list[bytes], closes: bool, asked: InvokeAsked
+) -> None:
+    """A cut or a reset, no HTTP, another message, words that nobody asked for: the next call dials anew."""
+    network = Network()
+    held = session()
+    opened = complete_midway(network, held)
+    network.inbox, network.closed = [*more], closes
+    assert network.run(call(held, asked)) is not None
+    assert (network.dials, network.heard) == (2, [STREAMED, asked])
+    assert opened.complete == InvokeComplete()
+    assert network.run(exchanges.next_chunk(opened)) is None
+
+
+def test_what_came_with_the_completion_is_judged_by_the_next_call() -> None:
+    """Another message behind it is a fault of the service; the answer is complete, the connection is not used."""
+    network = Network(cut=lambda data: [data.replace(b"0\r\n\r\n", b"%x\r\n%b\r\n" % (len(COMPLETE), COMPLETE))])
     held = session()
     opened = network.run(exchanges.open_answer(held, STREAMED))
-    assert [network.run(exchanges.next_chunk(opened)) for _ in range(2)] == [STREAMED.payload, b"2"]
-    last = exchanges.next_chunk(opened)
-    want = next(last)
-    assert isinstance(want, Read)
-    with pytest.raises(fault):
-        last.throw(fault())
-    assert opened.complete == InvokeComplete()
-    assert network.chunks(opened) == []
+    assert network.chunks(opened) == [STREAMED.payload, b"2"]
     network.cut = lambda data: [data]
     assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
     assert network.dials == 2
 
 
-def test_what_follows_the_end_of_a_response() -> None:
-    """Another message after InvokeComplete is the service's fault."""
-    network = Network(lambda event: [*echo(event)][:2] if event.streaming else echo(event))
+@pytest.mark.parametrize("fault", [TimeoutError, KeyboardInterrupt, GeneratorExit])
+def test_a_call_cancelled_while_it_looks_for_the_end(fault: type[BaseException]) -> None:
+    """Nothing was sent; the answer stays complete, and the next call looks again."""
+    network = Network()
+    held = session()
+    opened = complete_midway(network, held)
+    cancelled = exchanges.invoke(held, WHOLE)
+    want = next(cancelled)
+    assert isinstance(want, Write)
+    assert (want.look_first, bool(want.outgoing)) == (True, False)
+    with pytest.raises(fault):
+        cancelled.throw(fault())
+    network.inbox = [b"0\r\n\r\n"]
+    assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
+    assert network.run(exchanges.next_chunk(opened)) is None
+    assert (network.dials, network.heard) == (1, [STREAMED, ANOTHER])
+
+
+# -- an answer dropped
+
+
+def test_a_dropped_answer_hangs_up_at_once() -> None:
+    """The service sees it before anything else is said; nothing more comes of it, and the next call dials anew."""
+    network = Network()
     held = session()
     opened = open_midway(network, held)
-    more = InvokeServiceConnection()
-    more.receive_data(
-        b"POST /2021-11-15/functions/f/response-streaming-invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
-    )
-    more.next_event()
-    more.send(InvokeAccepted())
-    end = more.send(InvokeComplete()).removesuffix(b"0\r\n\r\n")
-    network.inbox = [end, end]
-    with pytest.raises(RemoteProtocolError, match="after the end"):
-        network.run(exchanges.next_chunk(opened))
-    assert opened.complete == InvokeComplete()
+    hangups = network.hangups
+    for _ in range(2):
+        network.run(exchanges.drop_answer(opened))
+        assert network.hangups == hangups + 1
+        refused(LocalProtocolError, exchanges.next_chunk(opened), match="it was given up")
+    assert opened.complete is None
+    assert network.dials == 1
     assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
     assert network.dials == 2
+
+
+def test_dropping_a_complete_answer_is_nothing() -> None:
+    """It stays complete, and its connection is kept."""
+    network = Network()
+    held = session()
+    opened = network.run(exchanges.open_answer(held, STREAMED))
+    network.chunks(opened)
+    unwanted(exchanges.drop_answer(opened))
+    assert network.run(exchanges.next_chunk(opened)) is None
+    assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
+    assert network.dials == 1
+
+
+def unwanted(exchange: Exchange[object]) -> None:
+    """Check that a conversation wants nothing."""
+    with pytest.raises(StopIteration):
+        next(exchange)
+
+
+def test_dropping_a_stale_answer_takes_nothing_from_a_newer() -> None:
+    """It was given up when the newer call was made."""
+    network = Network()
+    held = session()
+    stale = open_midway(network, held)
+    newer = open_midway(network, held)
+    unwanted(exchanges.drop_answer(stale))
+    assert network.chunks(newer) == [b"2"]
+
+
+def test_a_failed_answer_stays_failed_when_dropped() -> None:
+    """What the service ended it with is known."""
+    failure = InvokeFailed(error_code="InternalFailure", message="no")
+    network = Network(lambda _: [InvokeAccepted(), failure])
+    opened = network.run(exchanges.open_answer(session(), STREAMED))
+    for _ in range(2):
+        with pytest.raises(CallFailed, match="InternalFailure: no"):
+            network.run(exchanges.next_chunk(opened))
+        network.run(exchanges.drop_answer(opened))
+
+
+@pytest.mark.parametrize("fault", [ConnectionLost("gone"), KeyboardInterrupt(), GeneratorExit()])
+def test_an_answer_is_dropped_whatever_becomes_of_the_hangup(fault: BaseException) -> None:
+    """It is given up before the driver is asked for anything."""
+    network = Network()
+    held = session()
+    opened = open_midway(network, held)
+    dropping = exchanges.drop_answer(opened)
+    assert isinstance(next(dropping), Hangup)
+    with pytest.raises(type(fault)):
+        dropping.throw(fault)
+    refused(LocalProtocolError, exchanges.next_chunk(opened), match="it was given up")
+    assert network.run(exchanges.invoke(held, ANOTHER)) == InvokeAnswered(payload=ANOTHER.payload)
+    assert network.dials == 2
+
+
+def test_an_answer_can_be_dropped_when_its_session_is_closed() -> None:
+    """Whoever closes both, in whichever order, is told nothing."""
+    network = Network()
+    held = session()
+    opened = open_midway(network, held)
+    held.closed = True
+    network.run(exchanges.drop_answer(opened))
+    refused(LocalProtocolError, exchanges.next_chunk(opened), match="it was given up")
 
 
 # -- closed
@@ -699,8 +897,18 @@ def test_what_a_signer_raises_leaves_before_anything_is_sent() -> None:
     ],
 )
 def test_what_no_signer_may_return(signed: Any) -> None:
-    """It is refused before anything is sent: a field that is none, another value of one that is there, framing."""
-    refused(Malformed, exchanges.invoke(session(sign=lambda *_: signed), SIGNED))
+    """It is refused before anything is sent: a field that is none, another value of one that is there, framing.
+
+    Whoever reads it learns that the signer is at fault, not the call.
+    """
+    refused(Malformed, exchanges.invoke(session(sign=lambda *_: signed), SIGNED), match="signer")
+
+
+def test_a_field_that_a_signer_cannot_add_is_told_as_his() -> None:
+    """With what is wrong with it, and the cause."""
+    with pytest.raises(Malformed, match=r"^the signer added what cannot be sent: .*author ization") as caught:
+        next(exchanges.invoke(session(sign=lambda *_: (("author ization", "x"),)), SIGNED))
+    assert isinstance(caught.value.__cause__, Malformed)
 
 
 # -- making one
@@ -712,3 +920,15 @@ def test_what_every_request_would_say_is_checked_at_once(what: str, text: Any) -
     """A session that could never say anything is not made."""
     with pytest.raises(Malformed, match=what):
         exchanges.CallerSession(**({"host": HOST} | {what: text}))
+
+
+def test_what_never_ends_after_a_completion_costs_the_connection() -> None:
+    """Messages that nobody knows, one after the other: the next call does not wait for their end."""
+    network = Network()
+    held = session()
+    opened = complete_midway(network, held)
+    unknown = encode_event_stream(EventStreamMessage(payload=b"?" * 1000))
+    network.inbox = [encode_chunk(unknown)] * 1000
+    assert network.run(exchanges.next_chunk(opened)) is None
+    assert network.run(call(held, WHOLE)) is not None
+    assert network.dials == 2

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz.fuzz_invoke import assert_silenced, one_input
+from lambda_wire import _names as names
 from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
 from lambda_wire._event_stream import EventStreamHeader, EventStreamMessage, encode_event_stream
 from lambda_wire._events import ConnectionClosed, NextAsked
@@ -438,10 +439,11 @@ class TestCutStreams:
         """botocore: an empty stream."""
         wire = b"HTTP/1.1 " + status + b"\r\n" + (b"" if status.startswith(b"204") else b"Content-Length: 0\r\n")
         events, fault, _ = fault_of(wire + b"\r\n")
-        assert (events, fault) == (
-            [ACCEPTED],
-            "the service sent what it may not: expected InvokeComplete before the end of the response",
-        )
+        reason = "expected InvokeComplete before the end of the response"
+        said = f"the service sent what it may not: expected {names.EVENT_STREAM}, got '': {reason}"
+        assert (events, fault) == ([ACCEPTED], said)
+        events, fault, _ = fault_of(_with_type(wire + b"\r\n", names.EVENT_STREAM))
+        assert (events, fault) == ([ACCEPTED], f"the service sent what it may not: {reason}")
 
     @FRAMINGS
     def test_no_completion(self, framed: object) -> None:
@@ -495,6 +497,51 @@ class TestCutStreams:
         assert fault.startswith("the service sent what it may not: ")
         assert reason in fault
         assert_silenced(caller)
+
+    @FRAMINGS
+    def test_what_is_no_stream_says_what_it_is(self, framed: object) -> None:
+        """Where not one message could be read. The right content type, in any case, is not worth a word."""
+        assert callable(framed)
+        wire: bytes = framed(b"<html>not a stream</html>")
+        events, plain, _ = fault_of(_with_type(wire, names.EVENT_STREAM))
+        assert events == [ACCEPTED]
+        assert plain.startswith("the service sent what it may not: expected prelude CRC ")
+        reason = plain.partition(": ")[2]
+        assert fault_of(_with_type(wire, "Application/VND.amazon.eventstream; a=b"))[1] == plain
+        for kind in ("text/html", "text/html; charset=utf-8", ""):
+            events, fault, caller = fault_of(_with_type(wire, kind))
+            assert events == [ACCEPTED]
+            assert fault == f"the service sent what it may not: expected {names.EVENT_STREAM}, got {kind!r}: {reason}"
+            assert_silenced(caller)
+
+    @FRAMINGS
+    def test_a_stream_by_another_name_is_one(self, framed: object) -> None:
+        """Once a message was read, its content type explains nothing; nor that of the answer before."""
+        assert callable(framed)
+        for first in (X, message(b"", event_type="Other")):
+            wire: bytes = framed(first, b"<html>not a stream</html>")
+            faults = {fault_of(_with_type(wire, kind))[1] for kind in (names.EVENT_STREAM, "text/html", "")}
+            assert len(faults) == 1
+            assert names.EVENT_STREAM not in faults.pop()
+        caller = asking()
+        caller.receive_data(_with_type(counted(X, END), "text/html"))
+        assert heard(caller) == [ACCEPTED, CHUNK, COMPLETE]
+        caller.send(STREAMED)
+        caller.receive_data(_with_type(counted(b"x" * 16), names.EVENT_STREAM))
+        assert caller.next_event() == ACCEPTED
+        with pytest.raises(RemoteProtocolError) as caught:
+            caller.next_event()
+        assert names.EVENT_STREAM not in str(caught.value)
+
+    def test_a_long_content_type_is_cut(self) -> None:
+        """A peer is quoted, but not at any length."""
+        assert len(fault_of(_with_type(counted(b"x" * 16), "x" * 5000))[1]) < 400
+
+
+def _with_type(wire: bytes, content_type: str) -> bytes:
+    """Return an answer with a content type; with none, when it is empty."""
+    line = f"Content-Type: {content_type}\r\n" if content_type else ""
+    return wire.replace(b"\r\n", b"\r\n" + line.encode("ascii"), 1)
 
 
 class TestConnection:

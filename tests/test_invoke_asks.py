@@ -28,6 +28,10 @@ BAD_CONTEXT = InvokeRefused(
     message="Client context must be a valid Base64-encoded JSON object.",
 )
 
+#: What Python's reader takes for a number and no other does; and numbers that are JSON, whatever Python can hold.
+NO_JSON = (b"NaN", b"Infinity", b'{"a":[-Infinity]}')
+NUMBERS = (b"1" * 5000, b"[1e999999]", b'{"a":-' + b"9" * 5000 + b"." + b"1" * 5000 + b"}")
+
 #: Any text that is UTF-8, and field values: text that fits in a header line, no byte lost.
 UTF8 = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.text(st.characters(exclude_categories=("Cc", "Cs")) | st.sampled_from("\t\udc80\udcff"), max_size=20).map(
@@ -215,13 +219,18 @@ class TestReads:
         assert refusal.message == f"Unknown invocation type {kind!r}"
         assert len(refused(("x-amz-invocation-type", "x" * 9999)).message) < 100
 
-    @pytest.mark.parametrize("payload", [b"{", b"\xff", b"a", b" ", b"[" * 100_000, b'{"a":1}x'])
+    @pytest.mark.parametrize("payload", [b"{", b"\xff", b"a", b" ", b"[" * 100_000, b'{"a":1}x', *NO_JSON])
     def test_what_is_no_json(self, payload: bytes) -> None:
         """400: a function's event is JSON."""
         refusal = refused(payload=payload)
         assert (refusal.status, refusal.error_type) == (400, "InvalidRequestContentException")
         assert refusal.message.startswith("Could not parse request body into json: expected JSON in UTF-8")
         assert len(refusal.message) < 300
+
+    @pytest.mark.parametrize("payload", NUMBERS)
+    def test_numbers_of_any_size(self, payload: bytes) -> None:
+        """They are JSON (RFC 8259, 6), and what becomes of them is the function's business."""
+        assert decoded(payload=payload) == InvokeAsked(function_name="f", payload=payload)
 
     def test_sizes_of_asynchronous_events(self) -> None:
         """1 MiB, and 413 above; the streaming path runs ``Event`` like everything else."""
@@ -252,6 +261,7 @@ class TestClientContexts:
             (b'\t{"a":"\x7f"} ', '{"a":" "}'),
             ('{"custom":{"\u043a":"\u2603"}}'.encode(), '{"custom":{"\u043a":"\u2603"}}'),
             (b"null", "null"),
+            *((number, number.decode()) for number in NUMBERS),
         ],
     )
     def test_taken(self, context: bytes, text: str) -> None:
@@ -263,7 +273,7 @@ class TestClientContexts:
     @pytest.mark.parametrize(
         "encoded",
         ["e30", "e30=e30=", "e3=0", "e 30=", "====", "\u00e9", "\udcff", "e30\u0130", "{}", "AA==", "/w==", "Cg==",
-         "eyJhIjoiXHUwMDAw"],
+         "eyJhIjoiXHUwMDAw", *(b2a_base64(context, newline=False).decode() for context in NO_JSON)],
     )  # fmt: skip
     def test_refused(self, encoded: str) -> None:
         """What is no base64, not even ASCII, or no JSON in UTF-8: 400, and nothing else leaves."""

@@ -10,10 +10,11 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -117,7 +118,7 @@ def events(output: bytes) -> list[dict[str, Any]]:
 
 
 class Scripted:
-    """A service that answers one request with given bytes, then ends the connection.
+    """A service that answers one request with given bytes, then ends the connection as it is told to.
 
     Attributes:
         url: Its endpoint.
@@ -130,7 +131,9 @@ class Scripted:
         self.head = ""
         self.body = b""
 
-    def answer(self, listener: socket.socket, pieces: Sequence[bytes]) -> None:
+    def answer(
+        self, listener: socket.socket, pieces: Sequence[bytes], ending: Callable[[socket.socket], object]
+    ) -> None:
         wire, _ = listener.accept()
         with wire, wire.makefile("rb") as stream:
             lines = list(iter(stream.readline, b"\r\n"))
@@ -139,14 +142,26 @@ class Scripted:
             self.body = stream.read(int(fields["content-length"]))
             for piece in pieces:
                 wire.sendall(piece)
+            ending(wire)
+
+
+def reset(wire: socket.socket) -> None:
+    """Let the connection end with a reset (RFC 9293, 3.10.4; Linux: socket(7), SO_LINGER)."""
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def wait_for_the_end(wire: socket.socket) -> None:
+    """Leave only when the caller has left."""
+    wire.settimeout(PATIENCE_S)
+    assert wire.recv(1) == b""
 
 
 @contextmanager
-def scripted(*pieces: bytes) -> Generator[Scripted, None, None]:
+def scripted(*pieces: bytes, ending: Callable[[socket.socket], object] = bool) -> Generator[Scripted, None, None]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE_S)
         service = Scripted(listener)
-        thread = threading.Thread(target=service.answer, args=(listener, pieces))
+        thread = threading.Thread(target=service.answer, args=(listener, pieces, ending))
         thread.start()
         yield service
         thread.join(PATIENCE_S)
@@ -466,6 +481,16 @@ def test_a_service_that_leaves_instead_of_answering_is_one_line() -> None:
     assert reason(said).endswith("the function may have run")
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["--stream"], ["--stream", "--json"]])
+def test_an_answer_that_ends_with_a_reset_is_never_a_success(options: list[str]) -> None:
+    """Where its end is that of the connection: what came of it need not be all."""
+    body = encode_event_stream(encode_message(PayloadChunk(payload=b"half"))) if "--stream" in options else b'{"half":'
+    with scripted(b"HTTP/1.1 200 OK\r\n\r\n", body, ending=reset) as service:
+        code, _, said = run("--endpoint", service.url, *options)
+    assert code == 1
+    assert reason(said).endswith("the function may have run")
+
+
 # -- a streamed answer
 
 
@@ -591,6 +616,26 @@ def test_a_service_that_vanishes_midway_is_1_and_one_line(options: list[str]) ->
     else:
         assert output == b"half"
     assert reason(said).endswith("the function may have run")
+
+
+def test_a_service_that_never_ends_a_complete_answer_holds_nobody_up() -> None:
+    """The completion is the end; the service still waits when the command has gone."""
+    pieces = [STREAM_HEAD, frame(PayloadChunk(payload=b"all")), frame(InvokeComplete())]
+    with scripted(*pieces, ending=wait_for_the_end) as service:
+        code, output, said = run("--endpoint", service.url, "--stream")
+    assert (code, output) == (0, b"all")
+    assert said.startswith("complete: 3 bytes in 1 chunk, ")
+
+
+@pytest.mark.parametrize("kind", ["text/html", ""])
+def test_what_is_no_event_stream_says_what_it_is(kind: str) -> None:
+    """As a web server answers that takes any path."""
+    head = f"HTTP/1.1 200 OK\r\n{f'Content-Type: {kind}' if kind else 'Server: web'}\r\nContent-Length: 30\r\n\r\n"
+    with scripted(head.encode(), b"<html>not a stream</html>     ") as service:
+        code, output, said = run("--endpoint", service.url, "--stream")
+    assert (code, output) == (1, b"")
+    expected = f"expected application/vnd.amazon.eventstream, got {kind!r}: "
+    assert f"does not speak as Lambda does: the service sent what it may not: {expected}" in reason(said)
 
 
 def test_a_message_that_was_damaged_is_1_and_one_line() -> None:

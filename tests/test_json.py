@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_wire._json import json_text, parse_json
+from lambda_wire._json import json_text, parse_json, require_json
 from lambda_wire._malformed import Malformed
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
@@ -68,3 +68,59 @@ def test_what_is_no_json(document: bytes | str) -> None:
         parse_json(document, "an event")
     assert isinstance(caught.value.__cause__, (ValueError, RecursionError))
     assert len(str(caught.value)) < 300
+
+
+# -- what must only be JSON
+
+
+@given(value=VALUES)
+def test_what_is_written_is_json(value: object) -> None:
+    """Unless it holds what JSON has no word for."""
+    text = json_text(value)
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        with pytest.raises(Malformed, match="Infinity is no JSON"):
+            require_json(text.encode("ascii"))
+    else:
+        require_json(text.encode("ascii"))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"1" * 5000,
+        b"-" + b"9" * 5000,
+        b"[1e999999, -1E+400, 0." + b"1" * 5000 + b"]",
+        b'{"NaN": "Infinity"}',
+        b'"\\ud800"',
+        '"é☃"'.encode(),
+        b" \t\r\nnull ",
+    ],
+)
+def test_what_is_json_is_let_through(document: bytes) -> None:
+    """No number is too long or too large to be JSON (RFC 8259, 6), and nothing is looked at but the form."""
+    require_json(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(b"", b" ", b"{", b"{'a': 1}", b"nul", b"1 2", b"01", b"1.", b"[" * 200_000, b'"\n"'),
+        *(b'"\xff"', b"\xef\xbb\xbf1", b'"\xed\xa0\x80"', '"a"'.encode("utf-16")),
+        *(b"NaN", b"Infinity", b"-Infinity", b"[1, NaN]", b'{"a": Infinity}', b'{"a": {"b": [-Infinity]}}'),
+    ],
+)
+def test_what_is_no_json_is_refused(document: bytes) -> None:
+    """Also what Python's reader would take for a number; nothing but ``Malformed`` leaves, with its cause."""
+    with pytest.raises(Malformed, match=r"^expected JSON in UTF-8, got ") as caught:
+        require_json(document)
+    assert isinstance(caught.value.__cause__, (ValueError, RecursionError))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_constant_that_is_no_json_is_named(constant: str) -> None:
+    """So that whoever wrote it finds it."""
+    with pytest.raises(Malformed, match=f": {constant} is no JSON$"):
+        require_json(f'{{"a": [{constant}]}}'.encode("ascii"))

@@ -13,7 +13,7 @@ closed it.
 from __future__ import annotations
 
 from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
-from lambda_wire.exchanges.caller import CallerSession, OpenAnswer, Sign, invoke, next_chunk, open_answer
+from lambda_wire.exchanges.caller import CallerSession, OpenAnswer, Sign, drop_answer, invoke, next_chunk, open_answer
 from lambda_wire.exchanges.runtime import (
     OpenResponse,
     RuntimeSession,
@@ -40,6 +40,7 @@ __all__ = [
     "Sign",
     "Want",
     "Write",
+    "drop_answer",
     "fail_response",
     "finish_response",
     "invoke",

@@ -7,10 +7,12 @@ stays so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from lambda_wire._errors import CallFailed, CallRefused, ConnectionLost, LocalProtocolError
+from lambda_wire import _limits as limits
+from lambda_wire._errors import CallFailed, CallRefused, ConnectionLost, LocalProtocolError, RemoteProtocolError
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._fields import require_field_value
 from lambda_wire._heads import USER_AGENT
@@ -26,18 +28,21 @@ from lambda_wire._invoke_events import (
 )
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import replaced
-from lambda_wire._signals import Signal
 from lambda_wire._types import Headers
-from lambda_wire._wants import Exchange, Read
+from lambda_wire._wants import Exchange, Hangup, Outgoing, Write
 from lambda_wire.exchanges.session import Session
 
-__all__ = ["CallerSession", "OpenAnswer", "Sign", "invoke", "next_chunk", "open_answer"]
+__all__ = ["CallerSession", "OpenAnswer", "Sign", "drop_answer", "invoke", "next_chunk", "open_answer"]
 
 Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
 """Given method, URL, header fields and payload of a request, returns the fields of the signed request.
 
 What the request has already is not sent twice, and may not be changed.
 """
+
+
+#: What may follow the last message of an answer: the last chunk and trailers.
+_LONGEST_END: Final = len("0\r\n") + limits.MAX_TRAILERS
 
 
 class CallerSession(Session[InvokeConnection, InvokeEvent]):
@@ -64,6 +69,30 @@ class CallerSession(Session[InvokeConnection, InvokeEvent]):
         super().__init__("caller", new_connection, InvokeConnection.next_event)
         self.answer: OpenAnswer | None = None
 
+    def connect(self) -> Exchange[None]:
+        """See to it that ``connection`` can carry a call: the one that is there, or a new one.
+
+        Of an answer that is complete, what still ends it on the wire is taken if it has come. One that is not is
+        given up with its connection: the function runs on.
+
+        Raises:
+            ConnectionLost: The service cannot be reached. Nothing was sent.
+        """
+        self.require_open()
+        if self.answer is not None and self.answer.complete is not None:
+            with suppress(ConnectionLost, RemoteProtocolError):  # then another connection is dialled
+                self.connection.next_event()
+                room = _LONGEST_END
+                while self.connection.awaiting_answer and room > 0:
+                    heard = yield Write(outgoing=Outgoing(), look_first=True)
+                    if not heard:
+                        break
+                    self.connection.receive_data(heard)
+                    self.connection.next_event()
+                    room -= len(heard)
+        self.answer = None
+        yield from super().connect()
+
     def signed(self, asked: InvokeAsked) -> InvokeAsked:
         """Return a call with what the signer adds to it.
 
@@ -74,13 +103,17 @@ class CallerSession(Session[InvokeConnection, InvokeEvent]):
         if self._sign is None:
             return asked
         given = {name.lower(): value for name, value in fields}
+        added: list[tuple[str, str]] = []
         for name, value in _pairs(self._sign(method, self._url + target, fields, asked.payload)):
             if name not in given:
                 given[name] = value
-                asked = replaced(asked, headers=(*asked.headers, (name, value)))
+                added.append((name, value))
             elif given[name] != value:
                 raise Malformed(f"a signer adds each field once and changes none, got another {quote(name)}")
-        return asked
+        try:
+            return replaced(asked, headers=(*asked.headers, *added))
+        except Malformed as fault:
+            raise Malformed(f"the signer added what cannot be sent: {fault.reason}") from fault
 
 
 def _pairs(fields: Iterable[object]) -> Iterator[tuple[str, str]]:
@@ -155,22 +188,21 @@ def next_chunk(answer: OpenAnswer) -> Exchange[bytes | None]:
         CallFailed: The service ended the stream with an exception or error message.
         ConnectionLost: The connection ended before the answer was complete.
         RemoteProtocolError: The service said what it may not.
-        LocalProtocolError: The answer was given up, because its session has made another call.
+        LocalProtocolError: The answer was given up: it was dropped, or its session has made another call.
     """
     session = answer.session
     while answer.complete is None:
         if answer.failed is not None:
             raise CallFailed(answer.failed)
         if session.answer is not answer:
-            raise LocalProtocolError("nothing more comes of this answer: it was given up for another call")
+            raise LocalProtocolError("nothing more comes of this answer: it was given up")
         event = yield from session.hear()
         match event:
             case PayloadChunk():
                 if event.payload:
                     return event.payload
             case InvokeComplete():
-                answer.complete = event  # whatever becomes of its connection
-                yield from _read_end(session)
+                answer.complete = event
             case InvokeFailed():
                 answer.failed = event
             case _:
@@ -178,11 +210,20 @@ def next_chunk(answer: OpenAnswer) -> Exchange[bytes | None]:
     return None
 
 
+def drop_answer(answer: OpenAnswer) -> Exchange[None]:
+    """Give a streamed answer up: no more of it is read, and its connection is closed. The function runs on."""
+    session = answer.session
+    if session.answer is answer and answer.complete is None:
+        session.answer = None
+        session.connection.abandon()
+        session.connected = False
+        yield Hangup()
+
+
 def _call(session: CallerSession, asked: InvokeAsked) -> Exchange[InvokeEvent]:
     """Send a call and return the head of its answer, or its whole answer."""
     session.require_open()
     signed = session.signed(asked)
-    session.answer = None
     yield from session.connect()
     event = yield from session.say(session.connection.send_buffers(signed), look_first=False)
     if event is None:
@@ -192,13 +233,6 @@ def _call(session: CallerSession, asked: InvokeAsked) -> Exchange[InvokeEvent]:
     if isinstance(event, ConnectionClosed):
         raise _lost(event)
     return event
-
-
-def _read_end(session: CallerSession) -> Exchange[None]:
-    """Read what follows the last message, so that the connection can carry another call."""
-    connection = session.connection
-    while connection.awaiting_answer and isinstance(connection.next_event(), Signal) and connection.awaiting_answer:
-        connection.receive_data((yield Read()))
 
 
 def _lost(event: InvokeEvent) -> ConnectionLost:

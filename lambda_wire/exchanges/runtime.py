@@ -104,6 +104,7 @@ def next_invocation(session: RuntimeSession) -> Exchange[Invocation]:
         RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
         ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
         RemoteProtocolError: The service said what it may not.
+        LocalProtocolError: A streamed response is still open: finish it, or fail it.
     """
     while True:
         kept = session.connection

@@ -126,4 +126,7 @@ class Session(Generic[_C, _E]):
             event = self._next_event(self.connection)
             if not isinstance(event, Signal):
                 return event
-            self.connection.receive_data((yield Read()))
+            try:
+                self.connection.receive_data((yield Read()))
+            except ConnectionLost:
+                self.connection.abandon()  # its end, and no end of what was being said
