@@ -1,8 +1,8 @@
 """The AWS Lambda wire, sans I/O: the front door.
 
 Everything here is pure: it opens no sockets and reads no clocks. Drivers and programs have doors of their own, because
-opening them has a price: ``lambda_wire.sync``, ``lambda_wire.asyncio``, ``lambda_wire.trio``, ``lambda_wire.exchanges``,
-``lambda_wire.testing``.
+opening them has a price: ``lambda_wire.sync``, ``lambda_wire.asyncio``, ``lambda_wire.trio``,
+``lambda_wire.exchanges``, ``lambda_wire.testing``.
 """
 
 from __future__ import annotations
