@@ -117,9 +117,10 @@ def decode_accepted(head: ResponseHead) -> InvokeAccepted:
 
 def encode_refusal(event: InvokeRefused) -> tuple[Headers, bytes]:
     """Return the fields and the document of a refusal. Without a type it is a function URL's (recorded)."""
-    members = {"Message": event.message}
+    members = {names.URL_FAULT_MESSAGE: event.message}
     if event.error_type:
-        members = {"Type": "User" if event.status < 500 else "Service", "message": event.message}
+        whose = "User" if event.status < 500 else "Service"
+        members = {names.FAULT_TYPE: whose, names.FAULT_MESSAGE: event.message}
     fields = _present(
         (names.CONTENT_TYPE, names.JSON),
         (names.X_AMZN_REQUEST_ID, event.request_id),
@@ -235,7 +236,7 @@ def _message(body: bytes) -> str:
     document = _members(body)
     if not document:
         return body.decode("utf-8", "replace")
-    return _text(document, "message") or _text(document, "Message")
+    return _text(document, names.FAULT_MESSAGE) or _text(document, names.URL_FAULT_MESSAGE)
 
 
 def _members(document: bytes) -> dict[str, Json]:

@@ -40,6 +40,7 @@ __all__ = ["InvokeServiceConnection", "InvokeServiceEvent"]
 InvokeServiceEvent: TypeAlias = InvokeAsked | OtherAsked | ContinueAsked | InvokeViolation | ConnectionClosed
 
 _CONTENT_LENGTH: Final = names.CONTENT_LENGTH.lower()
+_CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
 
 
 class InvokeServiceConnection:
@@ -202,7 +203,7 @@ class InvokeServiceConnection:
                 return self._send_message(answer)
             case InvokeAccepted():
                 self._require(answer, streaming=True)
-                buffers = self._start(200, encode_accepted(answer), None, date)
+                buffers = self.start_answer(200, encode_accepted(answer), None, date=date)
                 self._streaming = True
                 return buffers
             case InvokeAnswered():
@@ -230,19 +231,36 @@ class InvokeServiceConnection:
         if streaming is not None and (self._asked is None or self._asked.streaming is not streaming):
             raise LocalProtocolError(f"{what} does not answer what was asked: {self._asked!r}")
 
-    def _start(self, status: int, fields: Headers, size: int | None, date: str) -> list[BytesLike]:
-        """Begin an answer; its fields in AWS's order: date, content type, framing, connection, everything else."""
+    def start_answer(
+        self, status: int, fields: Headers, size: int | None, *, date: str = "", reason: str = ""
+    ) -> list[BytesLike]:
+        """Return the head of an answer in plain HTTP; its body goes through ``turns``.
+
+        Fields leave in AWS's order: date, content type, framing, connection, everything else (recorded 2026-09).
+
+        Args:
+            status: Of the answer.
+            fields: What else the head says.
+            size: Of the body in bytes; ``None`` when it is not known.
+            date: For the ``Date`` field; none when empty.
+            reason: The words for the status; those that are known when empty.
+
+        Raises:
+            LocalProtocolError: No answer is due. Nothing changed.
+            Malformed: A field cannot be sent. Nothing changed.
+        """
+        self.turns.require(Act.ANSWER_STARTED, "an answer")
         framing = self.turns.framing(status, size)
         connection = (names.CONNECTION, "close" if framing.last else "keep-alive")
         dates = ((names.DATE, date),) if date else ()
-        types = tuple(pair for pair in fields if pair[0] == names.CONTENT_TYPE)
-        others = tuple(pair for pair in fields if pair[0] != names.CONTENT_TYPE)
-        head = encode_response_head(status, (*dates, *types, *framing.fields, connection, *others))
+        types = tuple((names.CONTENT_TYPE, value) for name, value in fields if name.lower() == _CONTENT_TYPE)
+        others = tuple(pair for pair in fields if pair[0].lower() != _CONTENT_TYPE)
+        head = encode_response_head(status, (*dates, *types, *framing.fields, connection, *others), reason=reason)
         self.turns.start_answer(framing)
         return [head]
 
     def _whole(self, status: int, fields: Headers, body: bytes, date: str) -> list[BytesLike]:
-        buffers = self._start(status, fields, len(body), date)
+        buffers = self.start_answer(status, fields, len(body), date=date)
         buffers += self.turns.part_buffers(body)
         buffers += self.turns.end_answer()
         self._begin(None)

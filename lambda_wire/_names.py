@@ -93,7 +93,10 @@ ERROR_CODE: Final = "ErrorCode"
 ERROR_DETAILS: Final = "ErrorDetails"
 LOG_RESULT: Final = "LogResult"
 
-# -- errors of the Lambda API
+# -- errors of the Lambda API; a function URL's documents have the last member alone
+FAULT_TYPE: Final = "Type"
+FAULT_MESSAGE: Final = "message"
+URL_FAULT_MESSAGE: Final = "Message"
 INVALID_PARAMETER_VALUE: Final = "InvalidParameterValueException"
 INVALID_REQUEST_CONTENT: Final = "InvalidRequestContentException"
 METHOD_NOT_ALLOWED: Final = "MethodNotAllowedException"

@@ -728,3 +728,22 @@ class TestFuzz:
     def test_nearly_right(self, parts: list[bytes]) -> None:
         """Requests and parts of requests in any order."""
         one_input(b"".join(parts))
+
+
+def test_another_request_is_answered_in_plain_http() -> None:
+    """The head in AWS's order, the body through ``turns``."""
+    service = InvokeServiceConnection()
+    service.receive_data(b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert isinstance(service.next_event(), OtherAsked)
+    wire = b"".join(
+        [
+            *service.start_answer(299, (("x-a", "b"), ("content-type", "text/plain")), None, date="now", reason="Fine"),
+            *service.turns.part_buffers(b"hi"),
+            *service.turns.end_answer(),
+        ]
+    )
+    assert wire == (
+        b"HTTP/1.1 299 Fine\r\nDate: now\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
+        b"Connection: keep-alive\r\nx-a: b\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    )
+    assert service.turn is Turn.IDLE

@@ -8,10 +8,8 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import TypeAlias
 
-from lambda_wire import _names as names
 from lambda_wire._errors import RemoteProtocolError
 from lambda_wire._events import ConnectionClosed, Continue, Refused
-from lambda_wire._heads import encode_response_head
 from lambda_wire._invoke_events import InvokeAnswer, InvokeAsked, InvokeRefused, InvokeViolation, OtherAsked
 from lambda_wire._invoke_service import InvokeServiceConnection
 from lambda_wire._record import replaced
@@ -62,15 +60,7 @@ class Caller:
         return framing.has_body
 
     def _start(self, status: int, headers: Headers, size: int | None) -> list[BytesLike]:
-        """Begin an answer; its fields in AWS's order: date, content type, framing, connection, everything else."""
-        framing = self._connection.turns.framing(status, size)
-        first = tuple((names.CONTENT_TYPE, value) for name, value in headers if name.lower() == "content-type")
-        others = tuple(pair for pair in headers if pair[0].lower() != "content-type")
-        connection = (names.CONNECTION, "close" if framing.last else "keep-alive")
-        fields = ((names.DATE, _now()), *first, *framing.fields, connection, *others)
-        head = encode_response_head(status, fields, reason=_reason(status))
-        self._connection.turns.start_answer(framing)
-        return [head]
+        return self._connection.start_answer(status, headers, size, date=_now(), reason=_reason(status))
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of the body at once, and wait while the caller does not take it."""

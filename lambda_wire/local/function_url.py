@@ -23,7 +23,7 @@ from lambda_wire._http_event import (
     media_type,
     streamed_head,
 )
-from lambda_wire._invoke_events import OtherAsked
+from lambda_wire._invoke_events import InvokeRefused, OtherAsked
 from lambda_wire._limits import MAX_INVOKE_EVENT
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import PreludeDecoder
@@ -60,8 +60,8 @@ async def answer_url(
     event = _event(request, caller.address, request_id, f"Self={fresh_trace_id()};{given or f'Root={root}'}", port)
     payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     if len(payload) > MAX_INVOKE_EVENT:
-        body = json.dumps({"Message": f"Request must be smaller than {MAX_INVOKE_EVENT} bytes"}).encode("ascii")
-        await caller.answer(413, ((names.CONTENT_TYPE, names.JSON), (names.X_AMZN_REQUEST_ID, request_id)), body)
+        message = f"Request must be smaller than {MAX_INVOKE_EVENT} bytes"
+        await caller.send(InvokeRefused(status=413, message=message, request_id=request_id))
         return
     trace_id = given or f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
     call = Call(payload, request_id=request_id, trace_id=trace_id)
