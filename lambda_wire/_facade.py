@@ -62,6 +62,16 @@ class Runtime:
         """
         await self._wire.close()
 
+    async def stop_polling(self) -> None:
+        """Poll no more, from whichever task.
+
+        A poll that is open ends: with an invocation that has come already, which can be answered as ever, else, as
+        every later poll, with ``ConnectionLost``.
+        """
+        self._session.stopping = True
+        if self._session.polling:
+            await self._wire.end_reading()
+
     async def next_invocation(self) -> Invocation:
         """Wait for the next invocation. A poll that was cancelled stays open and is resumed by the next call.
 
@@ -69,10 +79,24 @@ class Runtime:
             RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
             ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
             RemoteProtocolError: The service said what it may not.
-            LocalProtocolError: A streamed response is still open: finish it, or fail it.
+            LocalProtocolError: A streamed response is still open: finish it, or fail it; or ``next_restore`` is.
             Busy: Another task uses this runtime.
         """
         return await self._wire.run(exchanges.next_invocation(self._session))
+
+    async def next_restore(self) -> None:
+        """SnapStart: say that the environment may be snapshotted, and wait until it was restored.
+
+        A poll that was cancelled stays open and is resumed by the next call.
+
+        Raises:
+            RequestRefused: The service has no SnapStart here (404), or does not expect this now (403).
+            ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
+            RemoteProtocolError: The service said what it may not, such as an invocation instead.
+            LocalProtocolError: The runtime has polled for an invocation, was restored or has reported an init error.
+            Busy: Another task uses this runtime.
+        """
+        await self._wire.run(exchanges.next_restore(self._session))
 
     async def respond(
         self, invocation: Invocation, payload: BytesLike, *, content_type: str = names.JSON
@@ -120,6 +144,20 @@ class Runtime:
         """
         return await self._wire.run(
             exchanges.report_init_error(self._session, error_type=error_type, payload=payload, xray_cause=xray_cause)
+        )
+
+    async def report_restore_error(self, *, error_type: str, payload: BytesLike) -> Accepted | Refused:
+        """SnapStart: report that the runtime could not go on after ``next_restore``.
+
+        Raises:
+            ConnectionLost: The service cannot be reached, or closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The environment was not restored, or the runtime has polled since.
+            Malformed: ``payload`` is not bytes-like, or ``error_type`` no header value.
+            Busy: Another task uses this runtime.
+        """
+        return await self._wire.run(
+            exchanges.report_restore_error(self._session, error_type=error_type, payload=payload)
         )
 
     async def stream(

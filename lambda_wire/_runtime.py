@@ -98,7 +98,11 @@ class RuntimeConnection:
     @property
     def awaiting_invocation(self) -> bool:
         """Whether a poll is open: it is resumed, never asked twice."""
-        return self.awaiting_answer and self._ask is NextAsked
+        return self.awaits(NextAsked)
+
+    def awaits(self, ask: type) -> bool:
+        """Say whether the open request whose answer is due is an ``ask``."""
+        return self.awaiting_answer and self._ask is ask
 
     # -- out
 

@@ -85,6 +85,12 @@ class Wire:
                 _tls.shut(self._socket, socket.SHUT_RDWR)
         self._hang_up_unless_in_use()
 
+    def end_reading(self) -> None:
+        """Let whoever reads have what has come, and then the end. What is written still leaves."""
+        with self._changes:
+            if self._socket is not None:
+                _tls.shut(self._socket, socket.SHUT_RD)
+
     def _hang_up_unless_in_use(self) -> None:
         if self._in_use.acquire(blocking=False):
             self._hang_up()

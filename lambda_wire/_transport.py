@@ -124,6 +124,12 @@ class AsyncWire:
             _tls.shut(self._socket, socket.SHUT_RDWR)
         await self._loop.checkpoint()
 
+    async def end_reading(self) -> None:
+        """Let whoever reads have what has come, and then the end. What is written still leaves."""
+        if self._socket is not None:
+            _tls.shut(self._socket, socket.SHUT_RD)
+        await self._loop.checkpoint()
+
     async def _do(self, want: Want) -> bytes:
         match want:
             case Read():

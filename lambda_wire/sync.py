@@ -12,20 +12,18 @@ with connect_caller("http://127.0.0.1:9000") as caller:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lambda_wire import _names as names
 from lambda_wire import exchanges
 from lambda_wire._addresses import Endpoint, parse_address, parse_endpoint
+from lambda_wire._blocking_caller import Caller, StreamedAnswer
 from lambda_wire._events import Accepted, Invocation, Refused
-from lambda_wire._fields import as_bytes
 from lambda_wire._heads import USER_AGENT
-from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsked, InvokeComplete
 from lambda_wire._sockets import TlsWire, Wire
 from lambda_wire._tls import context_for
-from lambda_wire._types import BytesLike, Headers
+from lambda_wire._types import BytesLike
 
 if TYPE_CHECKING:
     import ssl
@@ -67,6 +65,16 @@ class Runtime:
         """
         self._wire.close()
 
+    def stop_polling(self) -> None:
+        """Poll no more, from whichever thread or signal handler.
+
+        A poll that is open ends: with an invocation that has come already, which can be answered as ever, else, as
+        every later poll, with ``ConnectionLost``.
+        """
+        self._session.stopping = True
+        if self._session.polling:
+            self._wire.end_reading()
+
     def next_invocation(self, *, timeout: float | None = None) -> Invocation:
         """Wait for the next invocation.
 
@@ -79,10 +87,26 @@ class Runtime:
             RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
             ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
             RemoteProtocolError: The service said what it may not.
-            LocalProtocolError: A streamed response is still open: finish it, or fail it.
+            LocalProtocolError: A streamed response is still open: finish it, or fail it; or ``next_restore`` is.
             Busy: Another caller uses this runtime.
         """
         return self._wire.run(exchanges.next_invocation(self._session), timeout)
+
+    def next_restore(self, *, timeout: float | None = None) -> None:
+        """SnapStart: say that the environment may be snapshotted, and wait until it was restored.
+
+        Args:
+            timeout: Seconds; ``None`` waits for ever. A poll that timed out stays open and is resumed by the next call.
+
+        Raises:
+            TimeoutError: It was not restored in time.
+            RequestRefused: The service has no SnapStart here (404), or does not expect this now (403).
+            ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
+            RemoteProtocolError: The service said what it may not, such as an invocation instead.
+            LocalProtocolError: The runtime has polled for an invocation, was restored or has reported an init error.
+            Busy: Another caller uses this runtime.
+        """
+        self._wire.run(exchanges.next_restore(self._session), timeout)
 
     def respond(
         self, invocation: Invocation, payload: BytesLike, *, content_type: str = names.JSON
@@ -129,6 +153,18 @@ class Runtime:
         return self._wire.run(
             exchanges.report_init_error(self._session, error_type=error_type, payload=payload, xray_cause=xray_cause)
         )
+
+    def report_restore_error(self, *, error_type: str, payload: BytesLike) -> Accepted | Refused:
+        """SnapStart: report that the runtime could not go on after ``next_restore``.
+
+        Raises:
+            ConnectionLost: The service cannot be reached, or closed the connection without an answer.
+            RemoteProtocolError: The service said what it may not.
+            LocalProtocolError: The environment was not restored, or the runtime has polled since.
+            Malformed: ``payload`` is not bytes-like, or ``error_type`` no header value.
+            Busy: Another caller uses this runtime.
+        """
+        return self._wire.run(exchanges.report_restore_error(self._session, error_type=error_type, payload=payload))
 
     def stream(
         self, invocation: Invocation, *chunks: BytesLike, content_type: str = names.OCTET_STREAM
@@ -224,171 +260,3 @@ def connect_caller(
     if tls is None:
         return Caller(session, Wire(service, session, what=what))
     return Caller(session, TlsWire(service, session, what=what, context=tls))
-
-
-class Caller:
-    """A caller's conversations, blocking. Made by ``connect_caller``; one user at a time.
-
-    A call is sent once. When its connection ends before the answer is complete, the function may have run.
-    """
-
-    def __init__(self, session: exchanges.CallerSession, wire: Wire) -> None:
-        self._session = session
-        self._wire = wire
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close this caller for good, from whichever thread or signal handler. What runs is not stopped by it."""
-        self._wire.close()
-
-    def invoke(
-        self,
-        function_name: str,
-        payload: BytesLike = b"",
-        *,
-        qualifier: str = "",
-        invocation_type: str = "RequestResponse",
-        log_type: str = "None",
-        client_context: str = "",
-        tenant_id: str = "",
-        trace_id: str = "",
-        headers: Headers = (),
-        timeout: float | None = None,
-    ) -> InvokeAnswered:
-        """Call a function and return its whole answer (``Invoke``).
-
-        Args:
-            function_name: Name, partial ARN or ARN.
-            payload: The event, JSON.
-            qualifier: Version or alias.
-            invocation_type: ``RequestResponse``, ``Event`` or ``DryRun``.
-            log_type: ``Tail`` asks for the end of the log.
-            client_context: JSON text.
-            tenant_id: Of a function with tenants.
-            trace_id: ``X-Amzn-Trace-Id``; AWS makes one when it is empty.
-            headers: Other fields, names in lower case.
-            timeout: Seconds to wait for the service to speak; ``None`` waits for ever.
-
-        Raises:
-            CallRefused: The service did not call the function.
-            TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
-            ConnectionLost: The service cannot be reached, or closed the connection before the answer was complete.
-            RemoteProtocolError: The service said what it may not.
-            Malformed: An argument cannot be said on this wire. Nothing was sent.
-            Busy: Another thread uses this caller.
-        """
-        asked = InvokeAsked(
-            function_name=function_name,
-            payload=as_bytes(payload, "payload"),
-            qualifier=qualifier,
-            invocation_type=invocation_type,
-            log_type=log_type,
-            client_context=client_context,
-            tenant_id=tenant_id,
-            trace_id=trace_id,
-            headers=headers,
-        )
-        return self._wire.run(exchanges.invoke(self._session, asked), timeout)
-
-    def invoke_with_response_stream(
-        self,
-        function_name: str,
-        payload: BytesLike = b"",
-        *,
-        qualifier: str = "",
-        log_type: str = "None",
-        client_context: str = "",
-        tenant_id: str = "",
-        trace_id: str = "",
-        headers: Headers = (),
-        timeout: float | None = None,
-    ) -> StreamedAnswer:
-        """Call a function and return its answer as soon as that begins (``InvokeWithResponseStream``).
-
-        Args:
-            function_name: Name, partial ARN or ARN.
-            payload: The event, JSON.
-            qualifier: Version or alias.
-            log_type: ``Tail`` asks for the end of the log.
-            client_context: JSON text.
-            tenant_id: Of a function with tenants.
-            trace_id: ``X-Amzn-Trace-Id``; AWS makes one when it is empty.
-            headers: Other fields, names in lower case.
-            timeout: Seconds to wait for the service to speak, each time; ``None`` waits for ever.
-
-        Raises:
-            CallRefused: The service did not call the function.
-            TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
-            ConnectionLost: The service cannot be reached, or closed the connection instead of answering.
-            RemoteProtocolError: The service said what it may not.
-            Malformed: An argument cannot be said on this wire. Nothing was sent.
-            Busy: Another thread uses this caller.
-        """
-        asked = InvokeAsked(
-            function_name=function_name,
-            payload=as_bytes(payload, "payload"),
-            streaming=True,
-            qualifier=qualifier,
-            log_type=log_type,
-            client_context=client_context,
-            tenant_id=tenant_id,
-            trace_id=trace_id,
-            headers=headers,
-        )
-        answer = self._wire.run(exchanges.open_answer(self._session, asked), timeout)
-        return StreamedAnswer(self._wire, answer, timeout)
-
-
-class StreamedAnswer(Iterator[bytes]):
-    """A streamed answer: an iterator of its chunks as they arrive. Made by ``invoke_with_response_stream``."""
-
-    def __init__(self, wire: Wire, answer: exchanges.OpenAnswer, timeout: float | None) -> None:
-        self._wire = wire
-        self._answer = answer
-        self._timeout = timeout
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the rest of the answer up, with its connection. The function runs on.
-
-        Raises:
-            Busy: Another thread uses this caller.
-        """
-        self._wire.run(exchanges.drop_answer(self._answer))
-
-    @property
-    def accepted(self) -> InvokeAccepted:
-        """What the head of the answer said: the function's content type, the request id."""
-        return self._answer.accepted
-
-    @property
-    def complete(self) -> InvokeComplete | None:
-        """How the answer ended: with an error of the function, with the log; ``None`` before its end."""
-        return self._answer.complete
-
-    def __next__(self) -> bytes:
-        """Return the next chunk as soon as it is there.
-
-        Raises:
-            StopIteration: The answer is ``complete``.
-            CallFailed: The service ended the stream with an exception or error message.
-            TimeoutError: Nothing came in time. It may be asked for again.
-            ConnectionLost: The connection ended before the answer was complete.
-            RemoteProtocolError: The service said what it may not.
-            LocalProtocolError: The caller has made another call, or this answer was closed.
-            Busy: Another thread uses this caller.
-        """
-        chunk = self._wire.run(exchanges.next_chunk(self._answer), self._timeout)
-        if chunk is None:
-            raise StopIteration
-        return chunk

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from lambda_wire import sync
-from lambda_wire._events import Accepted, Invocation, Refused
+from lambda_wire._events import Accepted, Invocation, Refused, RestoreReady
 from lambda_wire._facade import Caller, Runtime
 from lambda_wire._invoke_events import InvokeAnswer, InvokeRefused
 from lambda_wire._invoke_service import InvokeServiceConnection
@@ -91,7 +91,7 @@ class Service:
             self.connection.receive_data(self.wire.recv(65_536))
         return event
 
-    def say(self, answer: Invocation | Accepted | Refused) -> None:
+    def say(self, answer: Invocation | Accepted | Refused | RestoreReady) -> None:
         self.wire.sendall(self.connection.send(answer))
 
 

@@ -71,6 +71,7 @@ FLOORS: dict[str, float] = {
     "_tls": 6,
     "_sockets": 6.1,  # blocking, for sync
     "_transport": 6.1,  # waiting, for asyncio and trio
+    "_blocking_caller": 6.3,  # half of sync, which holds the runtime's
     "_facade": 6.3,
     "asyncio": 6.5,
     "sync": 6.5,

@@ -35,6 +35,10 @@ from lambda_wire._events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+    RestoreReady,
+    Violation,
 )
 from lambda_wire._facade import Caller
 from lambda_wire._invoke_events import (
@@ -45,6 +49,7 @@ from lambda_wire._invoke_events import (
     InvokeRefused,
     PayloadChunk,
 )
+from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._responses import HttpResponse, StreamingResponse
 from lambda_wire._types import Headers
@@ -136,6 +141,42 @@ async def test_init_errors_and_failed_streams(driver: Driver) -> None:
         async with driver.connect(address) as runtime:
             stream = await runtime.stream(await runtime.next_invocation())
             assert await stream.fail(error_type="Function.X", error_body=b"{}") == Accepted()
+
+
+@on_every_driver
+async def test_restored_environments(driver: Driver) -> None:
+    """One that goes on, one whose hook failed, and a service that takes no snapshots, each over one connection."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, StandardLifecycle(snap_start=True))).wire:
+            assert held.hear() == RestoreAsked()
+            held.say(RestoreReady())
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+        with (held := accept(listener, StandardLifecycle(snap_start=True))).wire:
+            assert held.hear() == RestoreAsked()
+            held.say(RestoreReady())
+            assert held.hear() == RestoreErrorReported(error_type="Runtime.X", payload=b"{}")
+            held.say(Accepted())
+        with (held := accept(listener)).wire:
+            violation = held.hear()
+            assert isinstance(violation, Violation)
+            assert violation.reply.status == 404
+            held.say(violation.reply)
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+
+    with service(script) as address:
+        async with driver.connect(address) as runtime:
+            await runtime.next_restore()
+            assert await runtime.next_invocation() == INVOCATION
+        async with driver.connect(address) as runtime:
+            await runtime.next_restore()
+            assert await runtime.report_restore_error(error_type="Runtime.X", payload=b"{}") == Accepted()
+        async with driver.connect(address) as runtime:
+            with pytest.raises(RequestRefused):
+                await runtime.next_restore()
+            assert await runtime.next_invocation() == INVOCATION
 
 
 @on_every_driver

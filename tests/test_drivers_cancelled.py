@@ -26,6 +26,8 @@ from lambda_wire._events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    RestoreAsked,
+    RestoreReady,
 )
 from lambda_wire._facade import Caller, ResponseStream, Runtime
 from lambda_wire._invoke_events import (
@@ -100,6 +102,32 @@ async def test_a_cancelled_poll_is_resumed_and_never_asked_twice(driver: LoopDri
             await runtime.report_init_error(error_type="Runtime.X", payload=b"{}")
         resumed.set()
         assert await runtime.respond(await runtime.next_invocation(), b"1") == Accepted()
+
+
+@on_every_loop
+async def test_a_cancelled_restore_poll_is_resumed_and_never_asked_twice(driver: LoopDriver) -> None:
+    """As a poll for an invocation is; and that does not take its place."""
+    resumed = threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, StandardLifecycle(snap_start=True))).wire:
+            assert held.hear() == RestoreAsked()
+            assert resumed.wait(PATIENCE_S)
+            held.say(RestoreReady())
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+            assert held.wire.recv(1) == b""
+        assert_nobody_dials(listener)
+
+    async with runtime_of(driver, script) as runtime:
+        for _ in range(3):
+            assert not await driver.cancelled_when(runtime.next_restore, when_it_waits(driver, runtime, "readable"))
+            assert not driver.watches(wire_of(runtime))
+        with pytest.raises(LocalProtocolError, match="AWAITING"):
+            await runtime.next_invocation()
+        resumed.set()
+        await runtime.next_restore()
+        assert await runtime.next_invocation() == INVOCATION
 
 
 @on_every_loop

@@ -12,6 +12,7 @@ from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT
 from lambda_wire._errors import (
     ConnectionLost,
     LocalProtocolError,
+    RemoteProtocolError,
     RequestRefused,
     StreamInterrupted,
 )
@@ -28,6 +29,9 @@ from lambda_wire._events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+    RestoreReady,
 )
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
@@ -38,6 +42,7 @@ from lambda_wire.testing import deliveries
 
 T = TypeVar("T")
 INVOCATION = Invocation(request_id="id-1", payload=b"{}", invocation_id="attempt-1")
+NOT_FOUND = Refused(status=404, error_message="404 page not found")
 REFUSED = Refused(status=413, error_type="RequestEntityTooLarge", error_message="too large")
 
 
@@ -47,12 +52,18 @@ class Network:
     Args:
         answers: What the service answers to each complete request, in order. ``None`` closes without an answer.
         cut: How each answer is delivered.
+        snap_start: Whether the service snapshots.
     """
 
-    def __init__(self, *answers: Answer | None, cut: Callable[[bytes], list[bytes]] = lambda data: [data]) -> None:
+    def __init__(
+        self,
+        *answers: Answer | None,
+        cut: Callable[[bytes], list[bytes]] = lambda data: [data],
+        snap_start: bool = False,
+    ) -> None:
         self.answers = list(answers)
         self.cut = cut
-        self.lifecycle = StandardLifecycle()
+        self.lifecycle = StandardLifecycle(snap_start=snap_start)
         self.heard: list[object] = []
         self.dials = 0
         self.hangups = 0
@@ -202,6 +213,62 @@ def test_a_refused_poll_interrupts() -> None:
     assert caught.value.refusal == refusal
 
 
+@pytest.mark.parametrize("way", range(5))
+def test_a_restored_environment_in_every_delivery(way: int) -> None:
+    """Restored, it polls for invocations, or says why it cannot: delivery-independence."""
+
+    def cut(data: bytes) -> list[bytes]:
+        return list(deliveries(data))[way]
+
+    network = Network(RestoreReady(), INVOCATION, cut=cut, snap_start=True)
+    held = session()
+    network.run(exchanges.next_restore(held))
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    assert (network.heard, network.dials) == ([RestoreAsked(), NextAsked()], 1)
+    network = Network(RestoreReady(), Accepted(), cut=cut, snap_start=True)
+    held = session()
+    network.run(exchanges.next_restore(held))
+    report = exchanges.report_restore_error(held, error_type="Runtime.X", payload=bytearray(b"{}"))
+    assert network.run(report) == Accepted()
+    assert network.heard == [RestoreAsked(), RestoreErrorReported(error_type="Runtime.X", payload=b"{}")]
+
+
+@pytest.mark.parametrize(
+    "refusal", [NOT_FOUND, Refused(status=403, error_type="InvalidStateTransition", error_message="not allowed")]
+)
+def test_a_refused_snapshot_interrupts(refusal: Refused) -> None:
+    """After that it is as if it was never asked for: the runtime may poll, or report an init error."""
+    network = Network(refusal, INVOCATION, snap_start=True)
+    held = session()
+    with pytest.raises(RequestRefused) as caught:
+        network.run(exchanges.next_restore(held))
+    assert caught.value.refusal == refusal
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
+def test_an_invocation_instead_of_a_restored_environment_is_not_lost_in_silence() -> None:
+    """So the emulator's snapshot mode answers. The service is at fault, and can be told so on a new connection."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    original = network.do
+
+    def misunderstand(want: Want) -> bytes:
+        if isinstance(want, Write) and want.outgoing and not network.heard:
+            (buffer,) = want.outgoing.next_buffers(1)
+            assert bytes(buffer).startswith(b"GET /2018-06-01/runtime/restore/next ")
+            want.outgoing.advance(len(buffer))
+            network._service.receive_data(bytes(buffer).replace(b"restore/next", b"invocation/next"))
+            return original(Write(outgoing=want.outgoing, look_first=False))
+        return original(want)
+
+    network.do = misunderstand  # type: ignore[method-assign]  # a service that takes one poll for another
+    with pytest.raises(RemoteProtocolError, match="expected no invocation after RestoreAsked, got 'id-1'"):
+        network.run(exchanges.next_restore(held))
+    network.lifecycle = StandardLifecycle()
+    assert network.run(exchanges.report_init_error(held, error_type="Runtime.X", payload=b"{}")) == Accepted()
+    assert network.dials == 2
+
+
 def test_a_kept_connection_that_closed_is_dialled_again_before_anything_is_sent() -> None:
     """A service may close an idle connection: the response goes out on a new one, and once."""
     network = Network(INVOCATION, Accepted())
@@ -269,6 +336,75 @@ def test_a_lost_poll_is_asked_again_on_a_new_connection_once(reset: bool) -> Non
     network.reset = reset
     with pytest.raises(ConnectionLost, match="new connection"):
         network.run(exchanges.next_invocation(session()))
+
+
+def begin(network: Network, exchange: Exchange[object]) -> None:
+    """Hold a conversation until it waits for the service, and cancel it there."""
+    want = next(exchange)
+    while not isinstance(want, Read):
+        want = exchange.send(network.do(want))
+    exchange.close()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_lost_restore_poll_is_asked_again_on_a_new_connection_once(reset: bool) -> None:
+    """As a poll for an invocation is."""
+    network = Network(None, RestoreReady(), snap_start=True)
+    network.reset = reset
+    held = session()
+    begin(network, exchanges.next_restore(held))
+    network.run(exchanges.next_restore(held))
+    assert (network.heard, network.dials) == ([RestoreAsked(), RestoreAsked()], 2)
+    network = Network(None, INVOCATION, snap_start=True)
+    network.reset = reset
+    held = session()
+    with pytest.raises(ConnectionLost, match="new connection"):
+        network.run(exchanges.next_restore(held))
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
+def test_a_restore_poll_is_never_asked_twice() -> None:
+    """Nor thrown away for something else: what is asked meanwhile is refused, and changes nothing."""
+    network = Network(RestoreReady(), INVOCATION, snap_start=True)
+    held = session()
+    begin(network, exchanges.next_restore(held))
+    for other in (
+        exchanges.next_invocation(held),
+        exchanges.report_init_error(held, error_type="Runtime.X", payload=b"{}"),
+        exchanges.report_restore_error(held, error_type="Runtime.X", payload=b"{}"),
+    ):
+        refused(LocalProtocolError, other, match="AWAITING")
+    network.run(exchanges.next_restore(held))
+    assert network.heard == [RestoreAsked()]
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+
+
+def test_a_restore_has_its_time() -> None:
+    """Before the first poll for an invocation, and once; its error after it."""
+    network = Network(RestoreReady(), INVOCATION, snap_start=True)
+    held = session()
+
+    def assert_not_now(conversation: Exchange[object]) -> None:
+        with pytest.raises(LocalProtocolError, match="would be refused"):
+            network.run(conversation)
+
+    assert_not_now(exchanges.report_restore_error(held, error_type="Runtime.X", payload=b"{}"))
+    network.run(exchanges.next_restore(held))
+    assert_not_now(exchanges.next_restore(held))
+    network.run(exchanges.next_invocation(held))
+    assert_not_now(exchanges.next_restore(held))
+    assert_not_now(exchanges.report_restore_error(held, error_type="Runtime.X", payload=b"{}"))
+
+
+@pytest.mark.parametrize("wrong", [{"error_type": "a\r\nb"}, {"payload": "text"}])
+def test_a_restore_error_that_cannot_be_said(wrong: dict[str, Any]) -> None:
+    """Nothing changed: it can be said in other words."""
+    network = Network(RestoreReady(), Accepted(), snap_start=True)
+    held = session()
+    network.run(exchanges.next_restore(held))
+    right: dict[str, Any] = {"error_type": "Runtime.X", "payload": b"{}"}
+    refused(Malformed, exchanges.report_restore_error(held, **(right | wrong)))
+    assert network.run(exchanges.report_restore_error(held, **right)) == Accepted()
 
 
 def test_an_invocation_that_a_reset_cut_is_none() -> None:
@@ -583,6 +719,8 @@ def test_an_interrupted_response_has_ended() -> None:
 def every_conversation(held: exchanges.RuntimeSession, response: exchanges.OpenResponse) -> list[Exchange[object]]:
     return [
         exchanges.next_invocation(held),
+        exchanges.next_restore(held),
+        exchanges.report_restore_error(held, error_type="Runtime.X", payload=b"{}"),
         exchanges.respond(held, INVOCATION, b"1"),
         exchanges.report_error(held, INVOCATION, error_type="Function.X", payload=b"{}"),
         exchanges.report_init_error(held, error_type="Runtime.X", payload=b"{}"),
@@ -611,12 +749,15 @@ def test_a_closed_session_says_nothing_more(until: str) -> None:
         refused(ConnectionLost, conversation, match="this runtime was closed")
 
 
-@pytest.mark.parametrize("conversation", [exchanges.next_invocation, answer_whole, answer_with_error, answer_in_parts])
+POLLS = [exchanges.next_invocation, exchanges.next_restore]
+
+
+@pytest.mark.parametrize("conversation", [*POLLS, answer_whole, answer_with_error, answer_in_parts])
 @pytest.mark.parametrize("at", range(7))
 def test_closing_ends_a_conversation_at_any_of_its_wants(conversation: Callable[..., Any], at: int) -> None:
     """The driver answers what the closed connection gives it, and the conversation ends without dialling again."""
-    polls = conversation is exchanges.next_invocation
-    network = Network(None) if polls else Network(INVOCATION, None)
+    polls = conversation in POLLS
+    network = Network(None, snap_start=True) if polls else Network(INVOCATION, None)
     held = session()
     exchange = conversation(held) if polls else conversation(held, network.run(exchanges.next_invocation(held)))
     want = next(exchange)

@@ -266,6 +266,26 @@ class TestPolling:
         assert heard(runtime) == [INVOCATION]
         assert not runtime.awaiting_invocation
 
+    def test_which(self) -> None:
+        """Whoever resumes it knows what was asked."""
+        runtime, _ = asking()
+        assert not runtime.awaits(RestoreAsked)
+        runtime.send(RestoreAsked())
+        assert (runtime.awaits(RestoreAsked), runtime.awaits(NextAsked), runtime.awaiting_invocation) == (
+            True, False, False)  # fmt: skip
+        runtime.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert heard(runtime) == [RestoreReady()]
+        assert not runtime.awaits(RestoreAsked)
+
+    def test_an_invocation_answers_no_other_poll(self) -> None:
+        """The service is at fault; the environment is not restored, and may say what is wrong elsewhere."""
+        runtime, lifecycle = asking(RestoreAsked())
+        runtime.receive_data(EVENT)
+        with pytest.raises(RemoteProtocolError, match="expected no invocation after RestoreAsked, got 'id'"):
+            runtime.next_event()
+        assert lifecycle.state is State.STARTED
+        assert new(lifecycle).send(InitErrorReported(error_type="", payload=b""))
+
     def test_not_written_whole(self) -> None:
         """Nobody will answer half a request: it is not resumed."""
         runtime, _ = asking(NextAsked())

@@ -9,7 +9,8 @@ import pytest
 
 from lambda_wire import sync
 from lambda_wire._errors import ConnectionLost
-from lambda_wire._events import NextAsked
+from lambda_wire._events import NextAsked, RestoreAsked, RestoreReady
+from lambda_wire._lifecycle import StandardLifecycle
 from tests.driver_services import INVOCATION, accept, assert_nobody_dials, service
 from tests.running_local import PATIENCE_S
 
@@ -30,6 +31,24 @@ def test_a_poll_that_timed_out_is_resumed() -> None:
             runtime.next_invocation(timeout=0.01)
         ready.set()
         assert runtime.next_invocation(timeout=PATIENCE_S) == INVOCATION
+
+
+def test_a_restore_poll_that_timed_out_is_resumed() -> None:
+    """As a poll for an invocation is."""
+    ready = threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, StandardLifecycle(snap_start=True))).wire:
+            assert held.hear() == RestoreAsked()
+            assert ready.wait(PATIENCE_S)
+            held.say(RestoreReady())
+            assert held.wire.recv(65_536) == b""
+
+    with service(script) as address, sync.connect(address) as runtime:
+        with pytest.raises(TimeoutError):
+            runtime.next_restore(timeout=0.01)
+        ready.set()
+        runtime.next_restore(timeout=PATIENCE_S)
 
 
 def test_closing_wakes_a_poll_that_has_a_timeout() -> None:

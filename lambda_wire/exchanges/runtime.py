@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeVar
 
 from lambda_wire import _names as names
 from lambda_wire._errors import ConnectionLost, LocalProtocolError, RequestRefused, StreamInterrupted
@@ -24,6 +25,9 @@ from lambda_wire._events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+    RestoreReady,
 )
 from lambda_wire._fields import as_bytes, require_field_value
 from lambda_wire._lifecycle import StandardLifecycle
@@ -39,12 +43,16 @@ __all__ = [
     "fail_response",
     "finish_response",
     "next_invocation",
+    "next_restore",
     "report_error",
     "report_init_error",
+    "report_restore_error",
     "respond",
     "start_response",
     "write_chunks",
 ]
+
+_A = TypeVar("_A", Invocation, RestoreReady)
 
 
 class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
@@ -56,6 +64,7 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
 
     Attributes:
         response: The streamed response that is open, if there is one.
+        stopping: Whether nothing is polled for any more. Whoever sets it also ends the reading of a poll that is open.
 
     Raises:
         Malformed: ``host`` or ``user_agent`` is no header value.
@@ -68,6 +77,17 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
         new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
         super().__init__("runtime", new_connection, RuntimeConnection.next_event)
         self.response: OpenResponse | None = None
+        self.stopping: bool = False
+
+    @property
+    def polling(self) -> bool:
+        """Whether a poll is open."""
+        return self.connection.awaits(NextAsked) or self.connection.awaits(RestoreAsked)
+
+    def require_polls(self) -> None:
+        """Raise ``ConnectionLost`` when ``stopping`` was set."""
+        if self.stopping:
+            raise ConnectionLost("this runtime was told to poll no more")
 
     def connect(self) -> Exchange[None]:
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
@@ -80,8 +100,8 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
             RemoteProtocolError: The service said what it may not.
         """
         self.require_open()
-        if self.connection.awaiting_invocation:
-            return  # whatever else is asked on it is refused: the invocation must not be lost
+        if self.polling:
+            return  # whatever else is asked on it is refused: the answer to a poll must not be lost
         if self.connection.awaiting_answer:
             yield from self.hear()
         yield from super().connect()
@@ -104,21 +124,24 @@ def next_invocation(session: RuntimeSession) -> Exchange[Invocation]:
         RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
         ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
         RemoteProtocolError: The service said what it may not.
-        LocalProtocolError: A streamed response is still open: finish it, or fail it.
+        LocalProtocolError: A streamed response is still open: finish it, or fail it; or ``next_restore`` is.
     """
-    while True:
-        kept = session.connection
-        if kept.awaiting_invocation:
-            answer = yield from session.hear()
-        else:
-            yield from session.connect()
-            answer = yield from _ask(session, NextAsked())
-        if isinstance(answer, Invocation):
-            return answer
-        if isinstance(answer, Refused):
-            raise RequestRefused(answer)
-        if session.connection is not kept:
-            raise ConnectionLost("the service closed a new connection instead of answering the poll")
+    return _poll(session, NextAsked(), Invocation)
+
+
+def next_restore(session: RuntimeSession) -> Exchange[None]:
+    """SnapStart: say that the environment may be snapshotted, and wait until it was restored.
+
+    That may be long after, and many times: each restored environment goes on from here. A poll that is already open is
+    resumed.
+
+    Raises:
+        RequestRefused: The service has no SnapStart here (404), or does not expect this now (403).
+        ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
+        RemoteProtocolError: The service said what it may not, such as an invocation instead.
+        LocalProtocolError: The runtime has polled for an invocation, was restored or has reported an init error.
+    """
+    yield from _poll(session, RestoreAsked(), RestoreReady)
 
 
 def respond(
@@ -174,6 +197,21 @@ def report_init_error(
         Malformed: ``payload`` is not bytes-like, or another argument no header value. Nothing changed.
     """
     report = InitErrorReported(error_type=error_type, payload=as_bytes(payload, "payload"), xray_cause=xray_cause)
+    return (yield from _post(session, report))
+
+
+def report_restore_error(
+    session: RuntimeSession, *, error_type: str, payload: BytesLike
+) -> Exchange[Accepted | Refused]:
+    """SnapStart: report that the runtime could not go on after ``next_restore``.
+
+    Raises:
+        ConnectionLost: The service cannot be reached, or closed the connection without an answer.
+        RemoteProtocolError: The service said what it may not.
+        LocalProtocolError: The environment was not restored, or the runtime has polled since.
+        Malformed: ``payload`` is not bytes-like, or ``error_type`` no header value. Nothing changed.
+    """
+    report = RestoreErrorReported(error_type=error_type, payload=as_bytes(payload, "payload"))
     return (yield from _post(session, report))
 
 
@@ -244,6 +282,28 @@ def fail_response(response: OpenResponse, *, error_type: str, error_body: BytesL
 # -- parts of conversations
 
 
+def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type[_A]) -> Exchange[_A]:
+    """Ask, unless that was done, until it is answered; again when the connection that was kept has ended."""
+    while True:
+        kept = session.connection
+        if kept.awaits(type(ask)):
+            answer = yield from session.hear()
+        else:
+            session.require_polls()
+            yield from session.connect()
+            buffers = session.connection.send_buffers(ask)
+            if session.stopping:  # whoever sets it from now on finds the poll open, and ends its reading
+                session.connection.send_failed()
+                session.require_polls()
+            answer = yield from _say_whole(session, buffers)
+        if isinstance(answer, expected):
+            return answer
+        if isinstance(answer, Refused):
+            raise RequestRefused(answer)
+        if session.connection is not kept:
+            raise ConnectionLost("the service closed a new connection instead of answering the poll")
+
+
 def _post(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
     yield from session.connect()
     return (yield from _report(session, report))
@@ -272,7 +332,11 @@ def _parts(chunks: Sequence[BytesLike]) -> list[ResponseChunk]:
 
 def _ask(session: RuntimeSession, event: Ask) -> Exchange[RuntimeEvent]:
     """Send a request, or the end of one, and return its answer."""
-    answer = yield from session.say(session.connection.send_buffers(event), look_first=False)
+    return (yield from _say_whole(session, session.connection.send_buffers(event)))
+
+
+def _say_whole(session: RuntimeSession, buffers: Sequence[BytesLike]) -> Exchange[RuntimeEvent]:
+    answer = yield from session.say(buffers, look_first=False)
     return (yield from session.hear()) if answer is None else answer
 
 
