@@ -129,6 +129,8 @@ RUNTIME_BUILT_IN_MODULE_CONFLICT: Final = "Runtime.BuiltInModuleConflict"
 RUNTIME_MARSHAL_ERROR: Final = "Runtime.MarshalError"
 RUNTIME_UNMARSHAL_ERROR: Final = "Runtime.UnmarshalError"
 RUNTIME_LAMBDA_CONTEXT_UNMARSHAL_ERROR: Final = "Runtime.LambdaContextUnmarshalError"
+RUNTIME_BEFORE_SNAPSHOT_ERROR: Final = "Runtime.BeforeSnapshotError"
+RUNTIME_AFTER_RESTORE_ERROR: Final = "Runtime.AfterRestoreError"
 SANDBOX_TIMEDOUT: Final = "Sandbox.Timedout"
 
 # -- environment variables
@@ -142,6 +144,8 @@ ENV_FUNCTION_MEMORY_SIZE: Final = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 ENV_LOG_GROUP_NAME: Final = "AWS_LAMBDA_LOG_GROUP_NAME"
 ENV_LOG_STREAM_NAME: Final = "AWS_LAMBDA_LOG_STREAM_NAME"
 ENV_INITIALIZATION_TYPE: Final = "AWS_LAMBDA_INITIALIZATION_TYPE"
+#: The value of ``AWS_LAMBDA_INITIALIZATION_TYPE`` where a snapshot is to be taken.
+SNAP_START: Final = "snap-start"
 ENV_MAX_CONCURRENCY: Final = "AWS_LAMBDA_MAX_CONCURRENCY"
 ENV_EXECUTION_ENV: Final = "AWS_EXECUTION_ENV"
 ENV_REGION: Final = "AWS_REGION"

@@ -8,12 +8,9 @@ start of a function on Lambda passes here, and argparse alone costs more than al
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
-
-from lambda_wire import _names as names
 
 if TYPE_CHECKING:
     import argparse
@@ -55,37 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    plain = len(arguments) <= 1 and not any(argument.startswith("-") for argument in arguments)
-    handler = "".join(arguments) if plain else _parsed_handler(arguments)
-    handler = handler or os.environ.get(names.ENV_HANDLER, "")
-    address = os.environ.get(names.ENV_RUNTIME_API, "")
-    if not handler:
-        return _refuse(f"no handler: name it as MODULE.FUNCTION, or set {names.ENV_HANDLER}")
-    if not address:
-        return _refuse(
-            f"{names.ENV_RUNTIME_API} is not set: Lambda and its emulators set it; to run a handler without them, use "
-            f"{_PROGRAM} local {handler}"
-        )
-    from lambda_wire._malformed import Malformed
-    from lambda_wire.bootstrap import serve
+    from lambda_wire.bootstrap.command import run
 
-    try:
-        return serve(handler, address)
-    except Malformed as fault:
-        return _refuse(f"{names.ENV_RUNTIME_API}: {fault}")
-
-
-def _parsed_handler(arguments: Sequence[str]) -> str:
-    parser = _parser("run")
-    parser.add_argument(
-        "handler",
-        metavar="MODULE.FUNCTION",
-        nargs="?",
-        default="",
-        help=f"what to run, such as app.handler; when not given, {names.ENV_HANDLER} says",
-    )
-    handler: str = parser.parse_args(arguments).handler
-    return handler
+    return run(lambda: _parser("run"), arguments)
 
 
 def _local(arguments: Sequence[str]) -> int:

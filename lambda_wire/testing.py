@@ -255,7 +255,8 @@ class LocalLambda:
         return embedded
 
     async def _launch(self, address: str, hear: Callable[[bytes], None]) -> Worker:  # noqa: ARG002  # see the class
-        worker = ThreadWorker(lambda runtime: serve_handler(self._handler, runtime), address)
+        alone = self._environments == 1
+        worker = ThreadWorker(lambda runtime: serve_handler(self._handler, runtime, alone=alone), address)
         self._threads.append(worker.thread)
         return worker
 

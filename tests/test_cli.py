@@ -8,52 +8,56 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn, TypeAlias
 
 import pytest
 
-from lambda_wire import bootstrap
 from lambda_wire.cli import main
 from tests.bootstrap_parts import environment
 
+Served: TypeAlias = tuple[str, str, int, "int | None"]
+SERVE = "lambda_wire.bootstrap.command.serve"
+
 
 @pytest.fixture(autouse=True)
-def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Served]:
     """Record what would be served instead of serving it."""
-    calls: list[tuple[str, str]] = []
+    calls: list[Served] = []
 
-    def serve(handler: str, address: str) -> int:
-        calls.append((handler, address))
+    def serve(handler: str, address: str, *, concurrency: int, margin_ms: int | None) -> int:
+        calls.append((handler, address, concurrency, margin_ms))
         return 0
 
-    monkeypatch.setattr(bootstrap, "serve", serve)
+    monkeypatch.setattr(SERVE, serve)
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
     monkeypatch.delenv("_HANDLER", raising=False)
+    monkeypatch.delenv("AWS_LAMBDA_MAX_CONCURRENCY", raising=False)
     return calls
 
 
-def test_run_serves_the_handler_that_is_named(served: list[tuple[str, str]]) -> None:
+def test_run_serves_the_handler_that_is_named(served: list[Served]) -> None:
     assert main(["run", "app.handler"]) == 0
-    assert served == [("app.handler", "127.0.0.1:9001")]
+    assert served == [("app.handler", "127.0.0.1:9001", 1, None)]
 
 
 def test_run_without_a_name_serves_what_the_environment_names(
-    served: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    served: list[Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("_HANDLER", "pkg/mod.func")
     assert main(["run"]) == 0
     assert main(["run", "--"]) == 0
     assert main(["run", "app.handler"]) == 0
-    assert [handler for handler, _ in served] == ["pkg/mod.func", "pkg/mod.func", "app.handler"]
+    assert [handler for handler, *_ in served] == ["pkg/mod.func", "pkg/mod.func", "app.handler"]
 
 
-def test_arguments_come_from_the_command_line(served: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_come_from_the_command_line(served: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["lambda-wire", "run", "app.handler"])
     assert main() == 0
-    assert served == [("app.handler", "127.0.0.1:9001")]
+    assert served == [("app.handler", "127.0.0.1:9001", 1, None)]
 
 
 def test_the_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "serve", lambda handler, address: 1)
+    monkeypatch.setattr(SERVE, lambda *_, **__: 1)
     assert main(["run", "app.handler"]) == 1
 
 
@@ -119,7 +123,30 @@ def test_a_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as caught:
         main(["run", "--help"])
     assert caught.value.code == 0
-    assert "usage: lambda-wire run [-h] [MODULE.FUNCTION]" in capsys.readouterr().out
+    assert "usage: lambda-wire run [-h] [--concurrency N]" in capsys.readouterr().out
+
+
+def test_run_takes_its_options(served: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment says how many invocations run at once, unless the command line does."""
+    monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", "4")
+    assert main(["run", "a.b"]) == 0
+    assert main(["run", "--concurrency", "7", "--cancel-before-deadline", "250", "a.b"]) == 0
+    assert main(["run", "--processes", "--concurrency", "1", "a.b"]) == 0
+    assert [it[2:] for it in served] == [(4, None), (7, 250), (1, None)]
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "x", "1.5", "٣", "1001"])
+def test_a_concurrency_that_is_none_is_2_and_one_line(
+    said: str, served: list[Served], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the command line as from the environment."""
+    with pytest.raises(SystemExit) as caught:
+        main(["run", f"--concurrency={said}", "a.b"])
+    monkeypatch.setenv("AWS_LAMBDA_MAX_CONCURRENCY", said)
+    assert (caught.value.code, main(["run", "a.b"]), served) == (2, 2, [])
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"expected a number from 1 to 1000, got {said!r}" in first
+    assert second == f"lambda-wire: AWS_LAMBDA_MAX_CONCURRENCY: expected a number from 1 to 1000, got {said!r}"
 
 
 @pytest.mark.parametrize("name", ["local", "invoke"])
@@ -139,10 +166,10 @@ def test_a_program_is_loaded_when_it_is_chosen(name: str, monkeypatch: pytest.Mo
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(handler: str, address: str) -> int:
+    def interrupted(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bootstrap, "serve", interrupted)
+    monkeypatch.setattr(SERVE, interrupted)
     assert main(["run", "a.b"]) == 1
 
 

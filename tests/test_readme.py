@@ -15,15 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from lambda_wire import StreamingResponse
+from lambda_wire import Accepted, RestoreReady, StreamingResponse
 from lambda_wire.testing import LocalLambda
+from tests.bootstrap_parts import environment
 from tests.real_parts import missing, need_module, running_emulator
+from tests.snapshot_service import SnapshotService
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 RUN, TEST, AROUND, INVOKE = [text.strip() for kind, text in BLOCKS if kind == "console"]
-EXAMPLE, WRITER, BOTO3, CALLER, SIGNED, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
+EXAMPLE, WRITER, HOOKS, BOTO3, CALLER, SIGNED, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
 (DOCKERFILE,) = [text for kind, text in BLOCKS if kind == "dockerfile"]
 
 #: The README's ports may be taken on the machine that runs this.
@@ -118,6 +120,24 @@ def test_the_writer_snippet_writes() -> None:
         prelude = stream.prelude
         assert prelude is not None
         assert prelude.headers == (("content-type", "text/plain"),)
+
+
+def test_the_hooks_run_where_a_snapshot_is_taken(tmp_path: Path) -> None:
+    """Under ``lambda-wire run``, whichever of the two packages keeps the list."""
+    code = HOOKS + "\n\ndef handler(event, context):\n    raise SystemExit(7)\n"
+    (tmp_path / "app.py").write_text(code, encoding="utf-8")
+    with SnapshotService(restored=RestoreReady(), report=Accepted()) as service:
+        done = subprocess.run(
+            [sys.executable, "-m", "lambda_wire", "run", "app.handler"],
+            cwd=tmp_path,
+            env=environment(AWS_LAMBDA_RUNTIME_API=service.address, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, service.kinds) == (7, ["RestoreAsked", "NextAsked", "ErrorReported"])
+    assert done.stdout == "closing what no snapshot can hold\nopening it again, with a seed of its own\n"
 
 
 def three_chunks(event: object, context: object) -> object:

@@ -5,40 +5,42 @@ while the service has not answered yet.
 
 How it ends, and with which exit code:
 
-- SIGTERM or Ctrl-C: 0. While it polls, at once. A running invocation is interrupted: ``Stopped``, a ``SystemExit``, is
-  raised in the handler, whose ``finally`` clauses run; the invocation is reported as ``Runtime.ExitError``.
+- SIGTERM or Ctrl-C: 0. While it polls, at once. A running invocation has ``GRACE_S`` to end by itself; then it is
+  interrupted: ``Stopped``, a ``SystemExit``, is raised in the handler, whose ``finally`` clauses run; the invocation is
+  reported as ``Runtime.ExitError``. With many slots an async handler is cancelled; a plain one cannot be interrupted.
 - The handler cannot be loaded: 1, after it was reported to ``/init/error``.
+- SnapStart: a hook fails before the snapshot: 64, after the restore: 65; both are reported, as AWS's client does it.
 - The Runtime API is gone, refuses the poll, or gives an invocation again whose answer it did not know: 1.
 - The handler calls ``sys.exit``: its invocation is reported as ``Runtime.ExitError``, and the process ends with the
   code that was given. The same for other exceptions that are no ``Exception``, such as ``KeyboardInterrupt``, with 1.
+
+However it ends, what was registered with ``atexit`` runs.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib import import_module
+from typing import NoReturn
 
+from lambda_wire import _names as names
 from lambda_wire._error_payload import encode_error, error_type_header
-from lambda_wire._errors import Busy, ConnectionLost, ProtocolError, RequestRefused
-from lambda_wire._events import Invocation, Refused
-from lambda_wire.bootstrap.failures import cause, describe, flush_logs, log_failure, log_line, refusal
+from lambda_wire._errors import ConnectionLost, ProtocolError, RequestRefused
+from lambda_wire._events import Invocation
+from lambda_wire.bootstrap.failures import Unanswerable, cause, describe, log_failure, log_line, refusal, say
 from lambda_wire.bootstrap.loading import Handler, load_handler
 from lambda_wire.bootstrap.logs import show_logging
-from lambda_wire.bootstrap.stopping import Stopped, stopped_by_signals
+from lambda_wire.bootstrap.stopping import Stop, Stopped, stopped_by_signals
 from lambda_wire.sync import Runtime, connect
 
 __all__ = ["Handler", "Unanswerable", "serve", "serve_handler"]
 
 
-class Unanswerable(Exception):
-    """The service gives an invocation again whose answer it refused. To run the handler again would never end."""
-
-    def __init__(self, request_id: str) -> None:
-        super().__init__(f"the service does not know invocation {request_id}, which it gave: it cannot be answered")
-
-
-def serve(handler_name: str, address: str) -> int:
+def serve(handler_name: str, address: str, *, concurrency: int = 1, margin_ms: int | None = None) -> int:
     """Serve invocations with the handler of that name, and return the exit code of the process.
 
     For the main thread of a process that does nothing else: it takes over SIGINT and SIGTERM, and stdout and stderr
@@ -47,6 +49,9 @@ def serve(handler_name: str, address: str) -> int:
     Args:
         handler_name: ``MODULE.FUNCTION``.
         address: Where the Runtime API is: ``AWS_LAMBDA_RUNTIME_API``.
+        concurrency: How many invocations run at once.
+        margin_ms: How many milliseconds before its deadline an async handler is cancelled, so that its failure can
+            still be reported; never when ``None``.
 
     Raises:
         Malformed: ``address`` is not ``host:port``.
@@ -59,27 +64,45 @@ def serve(handler_name: str, address: str) -> int:
             if handler is None:
                 return 1
             show_logging()
-            _serve(handler, runtime, lambda: stop.asked)
-        except Stopped:
-            return 0
-        except RequestRefused as fault:
-            log_line(f"the Runtime API at {address} refused the poll with {refusal(fault.refusal)}")
+            code = _restored(runtime)
+            if code is not None:
+                return code
+            if concurrency > 1:
+                _serve_slots(handler, runtime, address, concurrency, margin_ms)
+            _serve(handler, runtime, stop, margin_ms=margin_ms)
+        except (Exception, SystemExit) as fault:
+            if isinstance(fault, Stopped) or (stop.asked and isinstance(fault, ConnectionLost)):
+                return 0
+            said = _why_it_ends(fault, address)
+            if said is None:
+                raise
+            log_line(said)
             return 1
-        except (ConnectionLost, ProtocolError) as fault:
-            log_line(f"cannot poll the Runtime API at {address}: {fault}")
-            return 1
-        except Unanswerable as fault:
-            log_line(str(fault))
-            return 1
-        except (Exception, SystemExit):
-            raise
         except BaseException:  # noqa: BLE001  # the handler's, reported and logged
             return 1
     return 0
 
 
-def serve_handler(handler: Handler, runtime: Runtime) -> None:
+def _why_it_ends(fault: BaseException, address: str) -> str | None:
+    """Return what is to be said of a runtime that cannot go on; ``None`` when that is not the service's doing."""
+    match fault:
+        case RequestRefused():
+            return f"the Runtime API at {address} refused the poll with {refusal(fault.refusal)}"
+        case ConnectionLost() | ProtocolError():
+            return f"cannot poll the Runtime API at {address}: {fault}"
+        case Unanswerable():
+            return str(fault)
+        case _:
+            return None
+
+
+def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> None:
     """Serve invocations with ``handler`` until the Runtime API goes away. Touches neither signals nor streams.
+
+    Args:
+        handler: The function itself.
+        runtime: Where its invocations come from.
+        alone: Whether this process runs no other invocation meanwhile. Only then ``_X_AMZN_TRACE_ID`` is set.
 
     Raises:
         RequestRefused: The service refused the poll (403 or 500).
@@ -89,26 +112,20 @@ def serve_handler(handler: Handler, runtime: Runtime) -> None:
         BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
     """
     try:
-        _serve(handler, runtime, lambda: False)
+        _serve(handler, runtime, Stop(), alone=alone)
     except ConnectionLost:
         return
 
 
-def _serve(handler: Handler, runtime: Runtime, stopping: Callable[[], bool]) -> None:
-    invocation = _asked_for(runtime)
-    from lambda_wire.bootstrap.invoking import serve_invocation
-    from lambda_wire.bootstrap.returning import EventLoop
+def _serve(handler: Handler, runtime: Runtime, stop: Stop, *, alone: bool = True, margin_ms: int | None = None) -> None:
+    stop.end_polls(runtime.stop_polling)
+    first = None if stop.asked else _asked_for(runtime)
+    from lambda_wire.bootstrap.invoking import Invoker
+    from lambda_wire.bootstrap.loops import EventLoop
 
     loop = EventLoop()
-    unanswerable: Invocation | None = None
     try:
-        while not stopping():
-            invocation = invocation or runtime.next_invocation()
-            if invocation == unanswerable:
-                raise Unanswerable(invocation.request_id)
-            unanswerable = None if serve_invocation(handler, runtime, invocation, loop) else invocation
-            invocation = None
-            flush_logs()
+        Invoker(handler, alone=alone, margin_ms=margin_ms).answer(_polled(runtime, first, stop), runtime, loop)
     finally:
         loop.close()
 
@@ -121,6 +138,34 @@ def _asked_for(runtime: Runtime) -> Invocation | None:
         return None
 
 
+def _polled(runtime: Runtime, first: Invocation | None, stop: Stop) -> Iterator[Invocation]:
+    invocation = first
+    while invocation or not stop.asked:
+        invocation = invocation or runtime.next_invocation()
+        with stop.delayed():
+            yield invocation
+        invocation = None
+
+
+def _restored(runtime: Runtime) -> int | None:
+    """SnapStart: have the environment snapshotted and restored; return the exit code when it cannot go on."""
+    if os.environ.get(names.ENV_INITIALIZATION_TYPE) != names.SNAP_START:
+        return None
+    from lambda_wire.bootstrap.snapshots import take_snapshot
+
+    import_module("lambda_wire.bootstrap.invoking")  # so that no restored copy has to
+    return take_snapshot(runtime)
+
+
+def _serve_slots(handler: Handler, runtime: Runtime, address: str, concurrency: int, margin_ms: int | None) -> NoReturn:
+    from lambda_wire.bootstrap.invoking import Invoker
+    from lambda_wire.bootstrap.slots import Slots
+
+    with ExitStack() as others:
+        runtimes = [runtime, *(others.enter_context(connect(address)) for _ in range(concurrency - 1))]
+        Slots(Invoker(handler, alone=False, margin_ms=margin_ms), runtimes).serve()
+
+
 def _load_or_report(name: str, runtime: Runtime) -> Handler | None:
     try:
         return load_handler(name)
@@ -129,18 +174,12 @@ def _load_or_report(name: str, runtime: Runtime) -> Handler | None:
     except BaseException as fault:  # noqa: BLE001  # a handler's module may raise anything
         error = describe(fault)
         log_failure(error)
-        _report_init_error(runtime, error_type_header(error.error_type), encode_error(error), cause(fault))
+        error_type, document = error_type_header(error.error_type), encode_error(error)
+        say(
+            "init error",
+            lambda: runtime.report_init_error(error_type=error_type, payload=document, xray_cause=cause(fault)),
+        )
         return None
-
-
-def _report_init_error(runtime: Runtime, error_type: str, payload: bytes, xray_cause: str) -> None:
-    try:
-        verdict = runtime.report_init_error(error_type=error_type, payload=payload, xray_cause=xray_cause)
-    except (ConnectionLost, ProtocolError, Busy) as fault:
-        log_line(f"the init error could not be reported: {fault}")
-        return
-    if isinstance(verdict, Refused):
-        log_line(f"the init error was refused with {refusal(verdict)}")
 
 
 def _unbuffer_logs() -> None:

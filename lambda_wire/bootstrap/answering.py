@@ -3,17 +3,19 @@
 Whoever answers (the value that the handler returned, its generator, its writer, its exception) goes through one
 ``Answer``, which knows how far the answer has come. So an error is reported where it still can be: to ``/error`` before
 the first byte, in trailers after it, in the log after the end. And nothing is ever posted twice: an answer that was
-begun is never begun again, and one that was ended is ended, whether the service took it or not.
+begun is never begun again, and one that was ended is ended, whether the service took it or not. A handler may answer
+from several threads: what they say goes out one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import RLock
 from typing import Final, TypeVar
 
 from lambda_wire import _names as names
-from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT, encode_error, error_type_header
-from lambda_wire._errors import Busy, ConnectionLost, LocalProtocolError, ProtocolError, StreamInterrupted
+from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT, ErrorPayload, encode_error, error_type_header
+from lambda_wire._errors import ConnectionLost, LocalProtocolError, ProtocolError, StreamInterrupted
 from lambda_wire._events import Accepted, Invocation, Refused
 from lambda_wire._fields import is_bytes_like
 from lambda_wire._prelude import DELIMITER, Prelude, encode_prelude
@@ -26,7 +28,7 @@ __all__ = ["Answer"]
 _T = TypeVar("_T")
 
 #: What the way to the service may raise. What the handler raises is handled elsewhere.
-_ON_THE_WAY: Final = (ConnectionLost, ProtocolError, StreamInterrupted, Busy)
+_ON_THE_WAY: Final = (ConnectionLost, ProtocolError, StreamInterrupted)
 
 
 class Answer:
@@ -45,6 +47,7 @@ class Answer:
         self._ended = False
         self._interruption: Exception | None = None
         self._reported: BaseException | None = None
+        self._saying = RLock()
         self.content_type: str = names.OCTET_STREAM
         self.claimed = False
         self.unanswerable: bool = False
@@ -85,14 +88,15 @@ class Answer:
             LocalProtocolError: The response is complete.
         """
         chunk = _as_bytes(data)
-        self._require_open()
-        if not chunk:
-            return
-        stream = self._stream
-        if stream is None:
-            self._start(chunk)
-        else:
-            self._say(lambda: stream.write(chunk))
+        with self._saying:
+            self._require_open()
+            stream = self._stream
+            if not chunk:
+                return
+            if stream is None:
+                self._start(chunk)
+            else:
+                self._say(lambda: stream.write(chunk))
 
     def finish(self) -> None:
         """Complete the stream. One that had no data is an empty stream.
@@ -101,9 +105,10 @@ class Answer:
             StreamInterrupted, ConnectionLost, ProtocolError: As ``write``, when it had not begun.
             LocalProtocolError: The response is complete already.
         """
-        self._require_open()
-        stream = self._stream or self._start()
-        self._end(stream.finish)
+        with self._saying:
+            self._require_open()
+            stream = self._stream or self._start()
+            self._end(stream.finish)
 
     def fail(self, fault: BaseException) -> None:
         """Report that the handler failed, where it can still be reported, and log it; the same failure only once."""
@@ -112,9 +117,17 @@ class Answer:
         self._reported = fault
         error = describe(fault)
         log_failure(error)
-        if self._ended:
-            log_line(f"the response to {self._invocation.request_id} had ended before: its caller is not told")
-            return
+        with self._saying:
+            if self._ended:
+                log_line(f"the response to {self._invocation.request_id} had ended before: its caller is not told")
+            else:
+                self._report(fault, error)
+
+    def forget_faults(self) -> None:
+        """Let go of what was raised: its traceback holds all that the handler held, the event above all."""
+        self._reported = self._interruption = None
+
+    def _report(self, fault: BaseException, error: ErrorPayload) -> None:
         error_type, stream = error_type_header(error.error_type), self._stream
         if stream is None:
             document, xray_cause = encode_error(error), cause(fault)
@@ -128,11 +141,12 @@ class Answer:
             self._end(lambda: stream.fail(error_type=error_type, error_body=document))
 
     def _start(self, *chunks: BytesLike) -> ResponseStream:
-        self._require_open()
-        self._stream = self._say(
-            lambda: self._runtime.stream(self._invocation, *chunks, content_type=self.content_type)
-        )
-        return self._stream
+        with self._saying:
+            self._require_open()
+            self._stream = self._say(
+                lambda: self._runtime.stream(self._invocation, *chunks, content_type=self.content_type)
+            )
+            return self._stream
 
     def _require_open(self) -> None:
         if self._interruption is not None:
@@ -160,6 +174,9 @@ class Answer:
         except _ON_THE_WAY as fault:
             log_line(f"the answer to {self._invocation.request_id} may not have arrived: {fault}")
             return
+        except Exception:  # of what was to be said: nothing was sent
+            self._ended = False
+            raise
         if isinstance(verdict, Refused):
             self.unanswerable = verdict.error_type == names.INVALID_REQUEST_ID
             log_line(f"the answer to {self._invocation.request_id} was refused with {refusal(verdict)}")

@@ -14,6 +14,7 @@ from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import RuntimeFault
+from lambda_wire.bootstrap.loops import Loop
 from lambda_wire.bootstrap.writer import ResponseWriter
 
 __all__ = ["Client", "ClientContext", "CognitoIdentity", "LambdaContext"]
@@ -74,7 +75,8 @@ class LambdaContext(_Shown):
         client_context: What the caller sent along, or ``None``.
         identity: Who called; never ``None``.
         deadline_ms: Unix time in milliseconds; ``None`` when it was not said.
-        trace_id: The X-Ray header, as also in ``_X_AMZN_TRACE_ID``; empty when it was not said.
+        trace_id: The X-Ray header; empty when it was not said. Also in ``_X_AMZN_TRACE_ID``, unless several
+            invocations run at once.
         invocation_id: Of this attempt; empty where the service does not count attempts.
         content_type: Of the event, as received.
         headers: What else came with the event and has no name here: lower-case name and value, in order.
@@ -83,7 +85,7 @@ class LambdaContext(_Shown):
         RuntimeFault: ``Runtime.LambdaContextUnmarshalError``: client context or identity is no JSON object.
     """
 
-    def __init__(self, invocation: Invocation, answer: Answer) -> None:
+    def __init__(self, invocation: Invocation, answer: Answer, loop: Loop) -> None:
         said = _object(_parsed(invocation.client_context, "Client Context"), "Client Context")
         identity = _object(_parsed(invocation.cognito_identity, "Cognito Identity"), "Cognito Identity")
         self.aws_request_id: str = invocation.request_id
@@ -103,6 +105,7 @@ class LambdaContext(_Shown):
         self.content_type: str = invocation.content_type
         self.headers: Headers = invocation.headers
         self._answer = answer
+        self._loop = loop
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long the function may still run: 0 after the deadline, and when there is none."""
@@ -122,10 +125,12 @@ class LambdaContext(_Shown):
     def response_writer(self) -> ResponseWriter:
         """Return the writer of this invocation's response, for code that writes instead of returning.
 
+        In an async handler, ``async with`` gives one to ``await``.
+
         Raises:
             LocalProtocolError: It was asked for before: an invocation has one response.
         """
-        return ResponseWriter(self._answer)
+        return ResponseWriter(self._answer, self._loop)
 
 
 def _parsed(text: str, name: str) -> Json:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final
 
 from lambda_wire import _names as names
 from lambda_wire._error_payload import ErrorPayload, XrayException, XrayFrame, encode_xray_cause
-from lambda_wire._events import Refused
+from lambda_wire._errors import Busy, ConnectionLost, ProtocolError
+from lambda_wire._events import Accepted, Refused
 
 if TYPE_CHECKING:
     from traceback import FrameSummary
 
 __all__ = [
     "RuntimeFault",
+    "Unanswerable",
     "cause",
     "describe",
     "ends_process",
@@ -30,6 +32,7 @@ __all__ = [
     "log_line",
     "message_of",
     "refusal",
+    "say",
 ]
 
 #: How much of a chain of causes X-Ray is told. Ours: a chain may be a loop.
@@ -51,6 +54,13 @@ class RuntimeFault(Exception):
         self.stack_trace = stack_trace
 
 
+class Unanswerable(Exception):
+    """The service gives an invocation again whose answer it refused. To run the handler again would never end."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"the service does not know invocation {request_id}, which it gave: it cannot be answered")
+
+
 def ends_process(fault: BaseException) -> bool:
     """Say whether a handler that raised this meant to end the process: ``SystemExit``, ``KeyboardInterrupt`` and such.
 
@@ -64,7 +74,7 @@ def message_of(fault: BaseException) -> str:
     """Return ``str(fault)``, whatever the exception does when it is asked."""
     try:
         return str(fault)
-    except Exception as second:  # noqa: BLE001  # the failure must be reported, even if it cannot speak
+    except BaseException as second:  # noqa: BLE001  # the failure must be reported, even if it cannot speak
         return f"({type(fault).__name__} has no message: its __str__ raised {type(second).__name__})"
 
 
@@ -141,6 +151,17 @@ def _machinery() -> Iterator[str]:
 def refusal(refused: Refused) -> str:
     """Return what the service said, for a line in the log."""
     return f"{refused.status} {refused.error_type + ': ' if refused.error_type else ''}{refused.error_message}"
+
+
+def say(what: str, report: Callable[[], Accepted | Refused]) -> None:
+    """Report what ends the runtime, and log when it is not taken: there is nothing else to be done about it."""
+    try:
+        verdict = report()
+    except (ConnectionLost, ProtocolError, Busy) as fault:
+        log_line(f"the {what} could not be reported: {fault}")
+        return
+    if isinstance(verdict, Refused):
+        log_line(f"the {what} was refused with {refusal(verdict)}")
 
 
 def log_failure(error: ErrorPayload) -> None:

@@ -3,47 +3,81 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterable
+from contextvars import copy_context
 
 from lambda_wire import _names as names
 from lambda_wire._events import Invocation
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.context import LambdaContext
-from lambda_wire.bootstrap.failures import ends_process
+from lambda_wire.bootstrap.failures import Unanswerable, ends_process, flush_logs
 from lambda_wire.bootstrap.loading import Handler
 from lambda_wire.bootstrap.logs import current_request_id
+from lambda_wire.bootstrap.loops import Loop
 from lambda_wire.bootstrap.marshalling import read_event
-from lambda_wire.bootstrap.returning import EventLoop, send
+from lambda_wire.bootstrap.returning import send
 from lambda_wire.sync import Runtime
 
-__all__ = ["serve_invocation"]
+__all__ = ["Invoker"]
 
 
-def serve_invocation(handler: Handler, runtime: Runtime, invocation: Invocation, loop: EventLoop) -> bool:
-    """Call the handler and answer with what it returns or raises.
+class Invoker:
+    """Calls one handler for invocations, each with context variables of its own.
 
-    Returns:
-        Whether the service knew the invocation when it was answered.
-
-    Raises:
-        BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
+    Args:
+        handler: What is called.
+        alone: Whether one invocation runs in this process at a time. Only then ``_X_AMZN_TRACE_ID`` can be set.
+        margin_ms: How long before its deadline an async handler is cancelled; never when ``None``.
     """
-    answer = Answer(runtime, invocation)
-    _set_trace_id(invocation.trace_id)
-    current_request_id.set(invocation.request_id)
-    try:
-        context = LambdaContext(invocation, answer)
-        send(handler(read_event(invocation), context), answer, loop)
-    except BaseException as fault:
-        answer.fail(fault)
-        if ends_process(fault):
-            raise
-    finally:
-        _set_trace_id("")
-    return not answer.unanswerable
 
+    def __init__(self, handler: Handler, *, alone: bool, margin_ms: int | None = None) -> None:
+        self._handler = handler
+        self._alone = alone
+        self._margin_ms = margin_ms
 
-def _set_trace_id(trace_id: str) -> None:
-    if trace_id:
-        os.environ[names.ENV_TRACE_ID] = trace_id
-    else:
-        os.environ.pop(names.ENV_TRACE_ID, None)
+    def answer(self, invocations: Iterable[Invocation], runtime: Runtime, loop: Loop) -> None:
+        """Answer one after the other with what the handler returns or raises.
+
+        Raises:
+            Unanswerable: The service gives an invocation again whose answer it refused.
+            BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
+                And whatever ``invocations`` raises.
+        """
+        unanswerable: Invocation | None = None
+        for invocation in invocations:
+            if invocation == unanswerable:
+                raise Unanswerable(invocation.request_id)
+            answer = Answer(runtime, invocation)
+            copy_context().run(self._invoke, invocation, answer, loop)
+            unanswerable = invocation if answer.unanswerable else None
+            flush_logs()
+
+    def _invoke(self, invocation: Invocation, answer: Answer, loop: Loop) -> None:
+        current_request_id.set(invocation.request_id)
+        self._set_trace_id(invocation.trace_id)
+        try:
+            context = LambdaContext(invocation, answer, loop)
+            result = self._handler(read_event(invocation), context)
+            send(result, answer, loop, self._limit_s(invocation))
+        except BaseException as fault:
+            answer.fail(fault)
+            if ends_process(fault):
+                raise
+        finally:
+            self._set_trace_id("")
+            answer.forget_faults()
+
+    def _limit_s(self, invocation: Invocation) -> float | None:
+        """Return how long an async handler may run from now on."""
+        if self._margin_ms is None or invocation.deadline_ms is None:
+            return None
+        return (invocation.deadline_ms - self._margin_ms) / 1000 - time.time()
+
+    def _set_trace_id(self, trace_id: str) -> None:
+        if not self._alone:
+            return
+        if trace_id:
+            os.environ[names.ENV_TRACE_ID] = trace_id
+        else:
+            os.environ.pop(names.ENV_TRACE_ID, None)

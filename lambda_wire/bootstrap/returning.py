@@ -1,78 +1,78 @@
 """What a handler returned, put on the wire.
 
-Async handlers and async bodies run in one event loop that is kept across invocations. A handler and its body are one
+Async handlers and async bodies run in an event loop that is kept across invocations. A handler and its body are one
 task there, so what it holds across its ``yield``s (timeouts, cancel scopes, context variables) stays whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator
+from functools import partial
+from typing import TypeGuard
 
 from lambda_wire import _names as names
 from lambda_wire._fields import is_bytes_like
 from lambda_wire._responses import Body, HttpResponse, StreamingResponse
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import log_line
+from lambda_wire.bootstrap.loops import Loop
 from lambda_wire.bootstrap.marshalling import write_json
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["EventLoop", "send"]
+__all__ = ["send"]
 
 
-class EventLoop:
-    """The event loop of async handlers, made when the first of them needs it."""
-
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:  # Any: what asyncio leaves open
-        """Run ``work`` to its end."""
-        if self._runner is None:
-            import asyncio
-
-            self._runner = asyncio.Runner()
-        try:
-            self._runner.run(work)
-        except (SystemExit, KeyboardInterrupt):  # raised in the loop: the handler's ``finally`` clauses run now
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Cancel what still runs and close the loop."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
-
-
-def send(result: object, answer: Answer, loop: EventLoop) -> None:
+def send(result: object, answer: Answer, loop: Loop, limit_s: float | None = None) -> None:
     """Answer with what the handler returned; when it is to be awaited, with what that gives.
+
+    Args:
+        result: What it returned.
+        answer: Where to say it.
+        loop: Where it is awaited, or iterated if that is to be awaited.
+        limit_s: How long that may take before it is cancelled; for ever when ``None``.
 
     Raises:
         BaseException: What the handler raises while it is awaited or iterated.
+        TimeoutError: It was cancelled after ``limit_s``.
         RuntimeFault: ``Runtime.MarshalError``: the value cannot be said in JSON.
         Malformed: The HTTP head is too large.
         TypeError: A body gave something else than bytes or text.
         StreamInterrupted, ConnectionLost, ProtocolError: The stream could not be sent to its end.
     """
     if _is_awaitable(result):
-        loop.run(_send_awaited(result, answer))
+        loop.run(_send_async(result, answer, loop, limit_s))
         return
     body = _begin(result, answer)
     if isinstance(body, AsyncIterable):
-        loop.run(_send_async(body, answer))
+        loop.run(_send_async(body, answer, loop, limit_s))
     elif body is not None:
         _send_body(body, answer)
 
 
-async def _send_awaited(result: Awaitable[object], answer: Answer) -> None:
-    body = _begin(await result, answer)
+async def _send_async(
+    result: Awaitable[object] | AsyncIterable[bytes | str], answer: Answer, loop: Loop, limit_s: float | None
+) -> None:
+    import asyncio
+
+    limit = asyncio.timeout(limit_s)
+    try:
+        async with limit:
+            if isinstance(result, AsyncIterable):
+                await _send_async_body(result, answer, loop)
+            else:
+                await _send_awaited(result, answer, loop)
+    except TimeoutError as fault:
+        if limit.expired():
+            raise TimeoutError("the handler was cancelled, because its deadline is near") from fault
+        raise
+
+
+async def _send_awaited(result: Awaitable[object], answer: Answer, loop: Loop) -> None:
+    returned = await result
+    body = await loop.post(lambda: _begin(returned, answer))
     if isinstance(body, AsyncIterable):
-        await _send_async(body, answer)
+        await _send_async_body(body, answer, loop)
     elif body is not None:
-        _send_body(body, answer)
+        await loop.post(partial(_send_body, body, answer))
 
 
 def _begin(result: object, answer: Answer) -> Body | None:
@@ -122,13 +122,13 @@ def _send_body(body: bytes | str | Iterable[bytes | str], answer: Answer) -> Non
     answer.finish()
 
 
-async def _send_async(body: AsyncIterable[bytes | str], answer: Answer) -> None:
+async def _send_async_body(body: AsyncIterable[bytes | str], answer: Answer, loop: Loop) -> None:
     chunks = aiter(body)
     try:
         async for chunk in chunks:
-            answer.write(chunk)
+            await loop.post(partial(answer.write, chunk))
     finally:
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
-    answer.finish()
+    await loop.post(answer.finish)

@@ -6,11 +6,16 @@ def handler(event, context):
         response.write("one ")
         response.write_and_finish("two")
         work_that_the_caller_need_not_wait_for()
+
+async def handler(event, context):
+    async with context.response_writer() as response:
+        await response.write("one ")
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,8 +24,9 @@ from lambda_wire._prelude import require_text_value
 from lambda_wire._responses import HttpResponse
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.answering import Answer
+from lambda_wire.bootstrap.loops import Loop
 
-__all__ = ["ResponseWriter"]
+__all__ = ["AsyncResponseWriter", "ResponseWriter"]
 
 
 class ResponseWriter:
@@ -35,16 +41,18 @@ class ResponseWriter:
 
     Args:
         answer: What is written.
+        loop: Where an async handler runs.
 
     Raises:
         LocalProtocolError: The invocation has a writer already.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, loop: Loop) -> None:
         if answer.claimed:
             raise LocalProtocolError("this invocation has a response writer already: keep the first")
         answer.claimed = True
         self._answer = answer
+        self._loop = loop
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +63,14 @@ class ResponseWriter:
                 self._answer.finish()
         elif self._answer.begun and not self._answer.ended:
             self._answer.fail(fault)
+
+    async def __aenter__(self) -> AsyncResponseWriter:
+        return AsyncResponseWriter(self, self._loop)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self._loop.post(partial(self.__exit__, kind, fault, at))
 
     @property
     def finished(self) -> bool:
@@ -126,3 +142,54 @@ class ResponseWriter:
     def _require_unbegun(self, what: str) -> None:
         if self._answer.begun:
             raise LocalProtocolError(f"{what} must be given before the first byte: the response has begun")
+
+
+class AsyncResponseWriter:
+    """The same for async handlers: whoever reads slowly holds up this handler, and no other.
+
+    Made by ``async with context.response_writer()``.
+    """
+
+    def __init__(self, writer: ResponseWriter, loop: Loop) -> None:
+        self._writer = writer
+        self._loop = loop
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._writer.finished
+
+    def set_content_type(self, content_type: str) -> None:
+        """As ``ResponseWriter.set_content_type``."""
+        self._writer.set_content_type(content_type)
+
+    async def send_http_head(
+        self,
+        *,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        cookies: Sequence[str] = (),
+        multi_value_headers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """As ``ResponseWriter.send_http_head``."""
+        await self._loop.post(
+            partial(
+                self._writer.send_http_head,
+                status_code=status_code,
+                headers=headers,
+                cookies=cookies,
+                multi_value_headers=multi_value_headers,
+            )
+        )
+
+    async def write(self, data: BytesLike | str) -> None:
+        """As ``ResponseWriter.write``."""
+        await self._loop.post(partial(self._writer.write, data))
+
+    async def finish(self) -> None:
+        """As ``ResponseWriter.finish``."""
+        await self._loop.post(self._writer.finish)
+
+    async def write_and_finish(self, data: BytesLike | str) -> None:
+        """As ``ResponseWriter.write_and_finish``."""
+        await self._loop.post(partial(self._writer.write_and_finish, data))
