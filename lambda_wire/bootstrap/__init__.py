@@ -174,10 +174,10 @@ def _load_or_report(name: str, runtime: Runtime) -> Handler | None:
     except BaseException as fault:  # noqa: BLE001  # a handler's module may raise anything
         error = describe(fault)
         log_failure(error)
-        error_type, document = error_type_header(error.error_type), encode_error(error)
+        error_type, document, said = error_type_header(error.error_type), encode_error(error), cause(fault)
         say(
             "init error",
-            lambda: runtime.report_init_error(error_type=error_type, payload=document, xray_cause=cause(fault)),
+            lambda: runtime.report_init_error(error_type=error_type, payload=document, xray_cause=said),
         )
         return None
 
