@@ -359,7 +359,7 @@ def running_managed_emulator(
     """Run the emulator in managed-instances mode, and kill it and its runtime afterwards whatever happens.
 
     The runtime is started at once, in ``/var/task`` of a private mount namespace, as user 993 and group 990. It may
-    read what we may read, but write nothing of ours. Skips where such a namespace is not permitted.
+    read and write what we may. Skips where such a namespace is not permitted.
 
     Args:
         bootstrap_script: The text of ``/var/task/bootstrap`` with its ``#!`` line; ``sys.executable`` works there.
