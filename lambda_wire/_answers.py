@@ -12,10 +12,11 @@ from typing import Final, TypeAlias, assert_never
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
 from lambda_wire._events import Accepted, Answer, Continue, Invocation, Pong, Refused, RestoreReady
+from lambda_wire._fields import without_surrogates
 from lambda_wire._heads import encode_response_head, field_value
 from lambda_wire._http11 import ResponseHead
 from lambda_wire._invocation import decode_invocation, encode_invocation
-from lambda_wire._malformed import Malformed
+from lambda_wire._malformed import Malformed, quote
 from lambda_wire._routes import route_of
 from lambda_wire._types import BytesLike, Headers
 
@@ -23,6 +24,7 @@ __all__ = ["FinalAnswer", "decode_answer", "encode_answer"]
 
 FinalAnswer: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong
 
+_REQUEST_ID: Final = names.AWS_REQUEST_ID.lower()
 _OK: Final = b'{"status":"OK"}\n'
 _GO_ESCAPES: Final = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
@@ -68,7 +70,7 @@ def _refusal_parts(event: Refused) -> tuple[Headers, bytes]:
     allow: Headers = ((names.ALLOW, event.allow),) if event.allow else ()
     if event.error_type:
         return (*allow, (names.CONTENT_TYPE, names.JSON)), _document(event)
-    text = event.error_message.encode("utf-8", "replace")
+    text = event.error_message.encode()
     if event.status == 404:
         plain: Headers = ((names.CONTENT_TYPE, names.PLAIN_TEXT), (names.X_CONTENT_TYPE_OPTIONS, "nosniff"))
         return allow + plain, text + b"\n"
@@ -80,16 +82,19 @@ def _document(event: Refused) -> bytes:
 
     document = {names.ERROR_MESSAGE: event.error_message, names.ERROR_TYPE: event.error_type}
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES)
-    return text.encode("utf-8", "replace") + b"\n"
+    return text.encode() + b"\n"
 
 
 def decode_answer(ask: type, head: ResponseHead, body: bytes) -> FinalAnswer:
     """Return what a complete response to ``ask`` says.
 
-    A 2xx to a report is an acceptance whatever its number: AWS's own clients take 200 and 204 beside 202.
+    A 2xx to a report is an acceptance whatever its number: AWS's own clients take 200 and 204 beside 202. Where only
+    the status answers, fields and body do not matter, save that nothing may pass for an answer that is an invocation:
+    the emulator's snapshot mode lends ``/restore/next`` the invocation that ``/next`` then never gives (observed).
 
     Raises:
-        Malformed: This status does not answer ``ask``, or an invocation cannot be answered (no request id).
+        Malformed: This status does not answer ``ask``, an invocation cannot be answered (no request id), or an
+            invocation answers what is no poll for one.
     """
     if 400 <= head.status <= 599:
         return _decode_refusal(head, body)
@@ -100,6 +105,8 @@ def decode_answer(ask: type, head: ResponseHead, body: bytes) -> FinalAnswer:
         raise Malformed(f"expected status 200 or a refusal after {ask.__name__}, got {head.status}")
     if Invocation in answers:
         return decode_invocation(head.headers, body)
+    if request_id := field_value(head.headers, _REQUEST_ID):
+        raise Malformed(f"expected no invocation after {ask.__name__}, got {quote(request_id)}")
     return RestoreReady() if RestoreReady in answers else Pong()
 
 
@@ -107,7 +114,8 @@ def _decode_refusal(head: ResponseHead, body: bytes) -> Refused:
     allow = field_value(head.headers, names.ALLOW.lower())
     try:
         document = decode_error(body)
-        error_type, error_message = document.error_type, document.error_message
+        error_type = without_surrogates(document.error_type)
+        error_message = without_surrogates(document.error_message)
     except Malformed:
         error_type = error_message = ""
     if not (error_type or error_message):  # no error document: what it says is kept as it stands

@@ -15,11 +15,13 @@ __all__ = ["Buffer"]
 class Buffer:
     """A ``bytearray`` that answers bounded reads; each returns ``None`` while bytes are missing."""
 
-    __slots__ = ("_data", "_searched", "taken")
+    __slots__ = ("_data", "_searched", "_separators", "taken")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._searched = 0
+        self._separators: tuple[bytes, ...] = ()
+        """What is not among the first ``_searched`` bytes."""
         self.taken: int = 0
         """Bytes taken since the buffer was made: the offset that error messages name."""
 
@@ -48,6 +50,8 @@ class Buffer:
         Raises:
             Malformed: No separator ends within ``limit`` bytes.
         """
+        if separators != self._separators:
+            self._separators, self._searched = separators, 0
         end = limit + 1
         for separator in separators:
             found = self._data.find(separator, max(0, self._searched - len(separator) + 1), end - 1)
@@ -55,7 +59,7 @@ class Buffer:
                 end = found + len(separator)
         if end <= limit:
             return self._cut(end)
-        self._searched = len(self._data)
+        self._searched = min(len(self._data), limit)
         if self._searched >= limit:
             reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self._data[:limit])}"
             raise Malformed(reason, at=self.taken + limit)

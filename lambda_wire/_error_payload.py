@@ -18,6 +18,7 @@ from functools import cache, partial
 from typing import Final, TypeVar
 
 from lambda_wire import _names as names
+from lambda_wire._fields import require_string
 from lambda_wire._json import Json, json_text, parse_json
 from lambda_wire._limits import MAX_ERROR_DOCUMENT, MAX_ERROR_TYPE, MAX_TRAILERS, MAX_XRAY_CAUSE
 from lambda_wire._malformed import Malformed, quote
@@ -55,11 +56,19 @@ MAX_TRAILER_DOCUMENT: Final = (MAX_TRAILERS - _TRAILERS_OVERHEAD - MAX_ERROR_TYP
 
 @record
 class ErrorPayload:
-    """What a failed function says of its failure."""
+    """What a failed function says of its failure. Its texts may hold anything, lone surrogates too."""
 
     error_message: str = field(repr=False)
     error_type: str
     stack_trace: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        require_string(self.error_message, "error_message")
+        require_string(self.error_type, "error_type")
+        if type(self.stack_trace) is not tuple:
+            raise Malformed(f"stack_trace must be a tuple of strings, got {type(self.stack_trace).__name__}")
+        for entry in self.stack_trace:
+            require_string(entry, "an entry of stack_trace")
 
 
 def encode_error(error: ErrorPayload, *, max_bytes: int = MAX_ERROR_DOCUMENT) -> bytes:
@@ -89,7 +98,7 @@ def decode_error(document: bytes) -> ErrorPayload:
     not (Go's stack frames are objects) is given as JSON text.
 
     Raises:
-        Malformed: This is not a JSON object.
+        Malformed: This is not a JSON object, or nested too deeply to read or to give as text.
     """
     members = parse_json(document.decode("utf-8", "replace"), "an error document in JSON")
     if not isinstance(members, dict):

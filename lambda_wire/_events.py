@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
-from lambda_wire._fields import is_token, require_bytes, require_field_value
+from lambda_wire._fields import is_token, require_bytes, require_field_value, require_text
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
@@ -290,6 +290,8 @@ class Refused:
 
     def __post_init__(self) -> None:
         _require_integer(self.status, "the status of a refusal", lowest=400, highest=599)
+        require_text(self.error_type, "error_type")
+        require_text(self.error_message, "error_message")
         require_field_value(self.allow, "allow")
 
 

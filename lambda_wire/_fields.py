@@ -1,4 +1,4 @@
-"""What may stand in a header or trailer line (RFC 9110, 5.1 and 5.5), and in a payload: asked by all who make one."""
+"""What may stand in a field line (RFC 9110, 5.1 and 5.5), a document and a payload: asked by all who make one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import Final, TypeGuard
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._types import BytesLike
 
-__all__ = ["as_bytes", "is_bytes_like", "is_field_value", "is_token", "require_bytes", "require_field_value"]
+__all__ = [
+    "as_bytes",
+    "is_bytes_like",
+    "is_field_value",
+    "is_token",
+    "require_bytes",
+    "require_field_value",
+    "require_string",
+    "require_text",
+    "without_surrogates",
+]
 
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CONTROLS: Final = dict.fromkeys(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
@@ -29,16 +39,44 @@ def require_field_value(value: object, what: str) -> None:
     Raises:
         Malformed: ``value`` is no string, has control characters or outer blanks, or surrogates that do not arrive.
     """
-    if not isinstance(value, str):
-        raise Malformed(f"{what} must be a string, got {type(value).__name__}")
-    if not is_field_value(value):
-        raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(value)}")
+    text = require_string(value, what)
+    if not is_field_value(text):
+        raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(text)}")
     try:
-        arrives = value.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+        arrives = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         arrives = ""
-    if arrives != value:  # lone surrogates stand for no byte, and some together for a character of their own
-        raise Malformed(f"{what} must be text that arrives as UTF-8, got {quote(value)}")
+    if arrives != text:  # lone surrogates stand for no byte, and some together for a character of their own
+        raise Malformed(f"{what} must be text that arrives as UTF-8, got {quote(text)}")
+
+
+def require_string(value: object, what: str) -> str:
+    """Return ``value``, which is a string.
+
+    Raises:
+        Malformed: It is none.
+    """
+    if not isinstance(value, str):
+        raise Malformed(f"{what} must be a string, got {type(value).__name__}")
+    return value
+
+
+def require_text(value: object, what: str) -> None:
+    """Refuse what a document would not carry as it was said: text that is no UTF-8.
+
+    Raises:
+        Malformed: ``value`` is no string, or has surrogates.
+    """
+    text = require_string(value, what)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Malformed(f"{what} must be encodable as UTF-8, got {quote(text)}") from None
+
+
+def without_surrogates(text: str) -> str:
+    """Return text that ``require_text`` lets pass: JSON can escape surrogates that stand for nothing."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def require_bytes(value: object, what: str) -> None:

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 from lambda_wire import _names as names
 from lambda_wire._event_stream import EventStreamHeader, EventStreamMessage
+from lambda_wire._fields import without_surrogates
 from lambda_wire._heads import field_value
 from lambda_wire._http11 import ResponseHead
 from lambda_wire._invoke_events import (
@@ -248,6 +249,6 @@ def _members(document: bytes) -> dict[str, Json]:
 
 
 def _text(members: dict[str, Json], name: str) -> str:
-    """Return a member that is text, ``""`` for any other; JSON can escape surrogates that stand for nothing."""
+    """Return a member that is text, ``""`` for any other."""
     value = members.get(name)
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    return without_surrogates(value) if isinstance(value, str) else ""

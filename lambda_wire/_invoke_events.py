@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from lambda_wire import _names as names
-from lambda_wire._fields import is_token, require_bytes, require_field_value
+from lambda_wire._fields import is_token, require_bytes, require_field_value, require_text
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
@@ -52,16 +52,9 @@ REQUEST_ID: Final = names.X_AMZN_REQUEST_ID.lower()
 _BODILESS: Final = (204, 304)  # RFC 9110, 6.4.1
 
 
-def _require_text(event: object, *fields: str) -> None:
-    """Refuse what would not arrive as it was said: text that is no UTF-8."""
+def _require_texts(event: object, *fields: str) -> None:
     for what in fields:
-        value: object = getattr(event, what)
-        if not isinstance(value, str):
-            raise Malformed(f"{what} must be a string, got {type(value).__name__}")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}") from None
+        require_text(getattr(event, what), what)
 
 
 def _require_field_values(event: object, *fields: str) -> None:
@@ -123,7 +116,7 @@ class InvokeAsked:
         require_bytes(self.payload, "payload")
         if type(self.streaming) is not bool:
             raise Malformed(f"streaming must be a bool, got {type(self.streaming).__name__}")
-        _require_text(self, "function_name", "qualifier", "client_context")
+        _require_texts(self, "function_name", "qualifier", "client_context")
         _require_field_values(self, "invocation_type", "log_type", "client_context", "tenant_id", "trace_id")
         for what in ("function_name", "invocation_type", "log_type"):
             if not getattr(self, what):
@@ -217,7 +210,7 @@ class InvokeComplete:
     """The last 4 KB of the log in base64, when ``log_type`` asked for it."""
 
     def __post_init__(self) -> None:
-        _require_text(self, "error_code", "error_details", "log_result")
+        _require_texts(self, "error_code", "error_details", "log_result")
 
 
 @record
@@ -229,7 +222,7 @@ class InvokeFailed:
     message: str = ""
 
     def __post_init__(self) -> None:
-        _require_text(self, "error_code", "message")
+        _require_texts(self, "error_code", "message")
 
 
 @record
@@ -246,7 +239,7 @@ class InvokeRefused:
 
     def __post_init__(self) -> None:
         _require_status(self.status, 300, 599)
-        _require_text(self, "error_type", "message")
+        _require_texts(self, "error_type", "message")
         if self.error_type and not is_error_type(self.error_type):
             raise Malformed(f"error_type must be a name such as ServiceException, got {quote(self.error_type)}")
         if self.message and self.status in _BODILESS:

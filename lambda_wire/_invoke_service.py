@@ -215,7 +215,7 @@ class InvokeServiceConnection:
                 return self._whole(answer.status, fields, document, date)
             case Refused():
                 self._require(answer, streaming=None)
-                body = f"{answer.error_message}\n".encode("utf-8", "replace")
+                body = f"{answer.error_message}\n".encode()
                 return self._whole(answer.status, ((names.CONTENT_TYPE, names.PLAIN_TEXT),), body, date)
             case _:
                 raise LocalProtocolError(f"{type(answer).__name__} may not be sent by a service")

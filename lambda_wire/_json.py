@@ -46,7 +46,14 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def json_text(value: object) -> str:
-    """Return a value as compact JSON in printable ASCII: lone surrogates are escaped like everything else, and DEL."""
+    """Return a value as compact JSON in printable ASCII: lone surrogates are escaped like everything else, and DEL.
+
+    Raises:
+        Malformed: It is nested too deeply to write; that it was read is no proof that it is not.
+    """
     import json
 
-    return json.dumps(value, separators=(",", ":"))
+    try:
+        return json.dumps(value, separators=(",", ":"))
+    except RecursionError as fault:
+        raise Malformed(f"expected a value that JSON can be written of, got one nested too deeply: {fault}") from fault

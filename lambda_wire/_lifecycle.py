@@ -1,7 +1,14 @@
-"""The law in motion: the state that all connections of one execution environment share.
+"""The law in motion: the state that several connections share.
 
-A connection is one TCP connection; an environment may use several and outlives each. Both ends keep one of these
-objects per environment and consult the same tables through it, so neither is stricter with the other than with itself.
+A connection is one TCP connection; an environment may use several and outlives each. Both ends consult the same tables
+through these objects, so neither is stricter with the other than with itself. In standard mode each end keeps one
+``StandardLifecycle`` per environment. In managed-instances mode the service's end keeps one ``ManagedLifecycle`` per
+environment, and the runtime's end one ``StandardLifecycle`` per slot: each polls, answers and polls again, as if alone.
+
+A runtime that kept one ``ManagedLifecycle`` for all its slots would accuse a service that does no wrong. The service
+lets an attempt expire without telling the runtime, and may then hand out the same request id with a new invocation id,
+while another slot still works on the first attempt. The late answer is told apart by its invocation id, which only the
+service judges (410).
 """
 
 from __future__ import annotations
@@ -68,7 +75,13 @@ class Lifecycle(Protocol):
     """What a connection asks of its environment."""
 
     def judge(self, ask: type, request_id: str, invocation_id: str) -> Refused | None:
-        """Return what the service answers to an ``ask`` that is not allowed now; ``None`` when it is."""
+        """Return what the service answers to an ``ask`` that is not allowed now; ``None`` when it is.
+
+        To judge changes nothing: what comes of it is noted by ``asked`` or ``refused``.
+        """
+
+    def refused(self, ask: type, request_id: str) -> None:
+        """Take note of an ``ask`` that was judged and not allowed."""
 
     def asked(self, ask: type, request_id: str) -> None:
         """Take note of an allowed ``ask``."""
@@ -91,7 +104,7 @@ class Lifecycle(Protocol):
 
 
 class StandardLifecycle:
-    """One environment in standard mode: one invocation at a time, every request in order.
+    """One environment in standard mode, or one slot of a runtime: one invocation at a time, every request in order.
 
     Attributes:
         state: Where the environment is in ``LIFECYCLE``.
@@ -121,6 +134,9 @@ class StandardLifecycle:
         if ask not in LIFECYCLE[self.state]:
             return _not_allowed(self.state, ask, "State transition is not allowed")
         return None
+
+    def refused(self, ask: type, request_id: str) -> None:
+        """Take note of an ``ask`` that was not allowed: nothing happened."""
 
     def asked(self, ask: type, request_id: str) -> None:  # noqa: ARG002
         """Take note of an allowed ``ask``."""
@@ -154,7 +170,7 @@ class StandardLifecycle:
 
 
 class ManagedLifecycle:
-    """One environment in managed-instances mode: any number of invocations, each with an order of its own.
+    """One environment in managed-instances mode, as the service sees it: many invocations, each with its own order.
 
     Attributes:
         attempts: Every invocation handed out and not yet forgotten, by request id.
@@ -171,7 +187,7 @@ class ManagedLifecycle:
         """Return what the service answers to an ``ask`` that is not allowed now.
 
         Polls are always allowed. Illegal answers are 400; one that echoes another attempt's invocation id is 410. An
-        answer after the deadline is 410 once, and 400 after that: the id is then forgotten.
+        answer after the deadline is 410, until it is ``refused``, and 400 after that.
         """
         if ask in _OF_SNAP_START:
             return NOT_FOUND
@@ -181,7 +197,6 @@ class ManagedLifecycle:
             return None
         attempt = self.attempts.get(request_id)
         if attempt is Attempt.EXPIRED:
-            self._forget(request_id)
             return _TOO_LATE
         if attempt is None or ask not in ATTEMPTS[attempt]:
             return _UNKNOWN_ID
@@ -189,6 +204,11 @@ class ManagedLifecycle:
         if invocation_id and expected and invocation_id != expected:
             return _TOO_LATE
         return None
+
+    def refused(self, ask: type, request_id: str) -> None:
+        """Take note of an ``ask`` that was not allowed: an answer after the deadline consumes the invocation."""
+        if ask in _ANSWERS_AN_INVOCATION and self.attempts.get(request_id) is Attempt.EXPIRED:
+            self._forget(request_id)
 
     def asked(self, ask: type, request_id: str) -> None:
         """Take note of an allowed ``ask``."""

@@ -52,7 +52,8 @@ class RuntimeConnection:
 
     Args:
         host: What the ``Host`` field says, such as ``127.0.0.1:9001``.
-        lifecycle: The environment's state, shared by its connections; a new one when not given.
+        lifecycle: The state that outlives connections: of the environment, or of this slot where it runs many
+            invocations at once; a new one when not given.
         user_agent: What the ``User-Agent`` field says.
         max_payload: Largest answer body in bytes.
     """

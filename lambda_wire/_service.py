@@ -173,6 +173,7 @@ class ServiceConnection:
         invocation_id = field_value(headers, names.INVOCATION_ID.lower())
         self._refusal = self._lifecycle.judge(self._ask, self._request_id, invocation_id)
         if self._refusal is not None:
+            self._lifecycle.refused(self._ask, self._request_id)
             return
         self._lifecycle.asked(self._ask, self._request_id)
         if self._ask is ResponseStarted and mode not in (names.STREAMING, ""):
@@ -200,6 +201,7 @@ class ServiceConnection:
             self._refuse(self._refusal)
 
     def _end(self, trailers: Headers) -> ServiceEvent:
+        self._continue_due = False
         if self._refusal is not None:
             return Violation(reply=self._refusal)
         headers = self._turns.head.headers

@@ -152,6 +152,41 @@ class TestTakeUntil:
         buffer.feed(b"\n")
         assert buffer.take_until(b"\n\n", limit=4) == b"ab\n\n"
 
+    def test_another_separator_is_searched_from_the_start(self) -> None:
+        """What was not found is that separator, and no other."""
+        buffer = holding(b"key: value;rest")
+        assert buffer.take_until(b"\n", limit=100) is None
+        assert buffer.take_until(b";", limit=100) == b"key: value;"
+        buffer = holding(b"a;b")
+        assert buffer.take_until(b"\n", limit=100) is None
+        assert buffer.take_until(b"\n", b";", limit=100) == b"a;"
+
+    def test_what_lies_beyond_a_limit_was_not_searched(self) -> None:
+        """A read that may go further finds it."""
+        buffer = holding(b"abcde;rest")
+        with pytest.raises(Malformed):
+            buffer.take_until(b";", limit=3)
+        assert buffer.take_until(b";", limit=100) == b"abcde;"
+
+    @given(
+        data=st.lists(st.sampled_from([b"a", b";", b"\r", b"\n"]), max_size=20),
+        reads=st.lists(st.tuples(st.sampled_from([(b"\n",), (b";",), (b"\r\n", b";")]), st.integers(1, 9)), max_size=9),
+    )
+    def test_every_read_finds_what_a_fresh_search_would(
+        self, data: list[bytes], reads: list[tuple[tuple[bytes, ...], int]]
+    ) -> None:
+        """Whatever was searched for before, and however far."""
+        buffer = Buffer()
+        for index, (separators, limit) in enumerate(reads):
+            buffer.feed(b"".join(data[index * 3 : index * 3 + 3]))
+            outcomes: list[object] = []
+            for each in (holding(buffer.peek(len(buffer))), buffer):
+                try:
+                    outcomes.append(each.take_until(*separators, limit=limit))
+                except Malformed:
+                    outcomes.append(Malformed)
+            assert outcomes[0] == outcomes[1]
+
 
 class Searches(bytearray):
     """Counts the bytes that searches may look at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -28,6 +29,7 @@ from lambda_wire._error_payload import (
 )
 from lambda_wire._limits import MAX_ERROR_DOCUMENT, MAX_ERROR_TYPE, MAX_TRAILERS, MAX_XRAY_CAUSE
 from lambda_wire._malformed import Malformed
+from lambda_wire._record import replaced
 
 ANY_TEXT = st.text(st.characters(), max_size=40)
 ERRORS = st.builds(
@@ -146,14 +148,37 @@ class TestDocument:
         with pytest.raises(Malformed, match="error document"):
             decode_error(document)
 
-    def test_nesting_of_any_depth(self) -> None:
-        """Is an answer or Malformed."""
-        for depth in range(880, 1010, 3):
+    @pytest.mark.parametrize("member", [names.ERROR_MESSAGE, names.ERROR_TYPE, names.STACK_TRACE])
+    def test_nesting_of_any_depth(self, member: str) -> None:
+        """Is an answer or Malformed: what is read may be too deep to be written again as text."""
+        for depth in (*range(880, 1101), *range(2000, 10_001, 1000)):
+            value = "[" * depth + "]" * depth
             try:
-                read = decode_error(b'{"errorMessage":' + b"[" * depth + b"]" * depth + b"}")
+                read = decode_error(f'{{"{member}":{value}}}'.encode())
             except Malformed:
                 continue
-            assert read.error_message == "[" * depth + "]" * depth
+            stack = "".join(f"[{entry}]" for entry in read.stack_trace)
+            assert value in (read.error_message, read.error_type, stack)
+
+    @pytest.mark.parametrize(
+        ("wrong", "reason"),
+        [
+            ({"error_message": 5}, "error_message must be a string, got int"),
+            ({"error_type": None}, "error_type must be a string, got NoneType"),
+            ({"stack_trace": ["a"]}, "stack_trace must be a tuple of strings, got list"),
+            ({"stack_trace": "ab"}, "stack_trace must be a tuple of strings, got str"),
+            ({"stack_trace": ("a", 5)}, "an entry of stack_trace must be a string, got int"),
+        ],
+    )
+    def test_is_made_of_texts(self, wrong: dict[str, Any], reason: str) -> None:  # Any: of every wrong type
+        """Anything else would not come back as it was given."""
+        with pytest.raises(Malformed, match=f"^{reason}$"):
+            replaced(error(), **wrong)
+
+    def test_may_hold_surrogates(self) -> None:
+        """A handler's exception may, and its report must arrive all the same."""
+        odd = error("\ud800", "\udcff", ("\ud800",))
+        assert decode_error(encode_error(odd)) == odd
 
     def test_says_little_when_logged(self) -> None:
         """Messages stay out of repr."""

@@ -245,6 +245,23 @@ def test_every_refusal_can_be_said(status: int) -> None:
     assert Refused(status=status, error_type="\0", error_message="a\r\nb").status == status
 
 
+@pytest.mark.parametrize("name", ["error_type", "error_message"])
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (5, "a string, got int"),
+        (None, "a string"),
+        (b"E", "a string"),
+        ("\ud800", "encodable"),
+        ("a\udcff", "encodable"),
+    ],
+)
+def test_the_texts_of_a_refusal_arrive(name: str, bad: object, reason: str) -> None:
+    """What is no text would leave as another value, or not at all."""
+    with pytest.raises(Malformed, match=f"^{name} must be {reason}"):
+        full(Refused, **{name: bad})
+
+
 def test_defaults_are_what_the_wire_means_by_nothing() -> None:
     """Absent headers are empty; JSON is buffered, a stream is octets."""
     assert Invocation(request_id="1", payload=b"").deadline_ms is None

@@ -6,7 +6,17 @@ import string
 
 import pytest
 
-from lambda_wire._fields import as_bytes, is_bytes_like, is_field_value, is_token, require_bytes, require_field_value
+from lambda_wire._fields import (
+    as_bytes,
+    is_bytes_like,
+    is_field_value,
+    is_token,
+    require_bytes,
+    require_field_value,
+    require_string,
+    require_text,
+    without_surrogates,
+)
 from lambda_wire._malformed import Malformed
 
 
@@ -76,6 +86,36 @@ def test_what_is_kept_out_of_a_field(value: object, reason: str) -> None:
     """Each is refused with what it is called and what was wrong with it."""
     with pytest.raises(Malformed, match=f"content_type must be .*{reason.removeprefix('must be ')}"):
         require_field_value(value, "content_type")
+
+
+@pytest.mark.parametrize("value", ["", "a\r\n\0b", " é漢\U0001f600 "])
+def test_what_is_let_into_a_document(value: str) -> None:
+    """Every text that is UTF-8 arrives as it was said, and is not changed."""
+    require_text(value, "message")
+    assert without_surrogates(value) == value
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\udcff", "\ud83d\ude00"])
+def test_surrogates_do_not_arrive(value: str) -> None:
+    """Alone and in pairs; replaced, each by a question mark, they do."""
+    with pytest.raises(Malformed, match=r"^message must be encodable as UTF-8, got '.*ud"):
+        require_text(value, "message")
+    replaced = without_surrogates(value)
+    require_text(replaced, "message")
+    assert replaced == "".join("?" if "\ud800" <= character <= "\udfff" else character for character in value)
+
+
+@pytest.mark.parametrize("value", [5, None, b"a", ["a"]])
+def test_what_is_no_string(value: object) -> None:
+    """It would arrive as another value, or not at all."""
+    for require in (require_string, require_text):
+        with pytest.raises(Malformed, match=f"^message must be a string, got {type(value).__name__}$"):
+            require(value, "message")
+
+
+def test_a_string_of_anything() -> None:
+    """Where surrogates have a meaning, they may stand."""
+    require_string("\ud800", "message")
 
 
 def test_exactly_bytes() -> None:

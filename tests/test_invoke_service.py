@@ -458,9 +458,9 @@ class TestAnswers:
                 b"Connection: keep-alive\r\nX-Amzn-RequestId: id\r\nX-Amzn-ErrorType: E\r\n\r\n"
                 b'{"Type":"User","message":"m"}'
             )
-            assert asked(wire).send(Refused(status=500, error_message="m\ud800")) == (
+            assert asked(wire).send(Refused(status=500, error_message="é")) == (
                 b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                b"Content-Length: 3\r\nConnection: keep-alive\r\n\r\nm?\n"
+                b"Content-Length: 3\r\nConnection: keep-alive\r\n\r\n\xc3\xa9\n"
             )
 
     def test_payloads_are_not_copied(self) -> None:

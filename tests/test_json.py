@@ -51,6 +51,31 @@ def test_texts(value: object, text: str) -> None:
     assert parse_json(text) == value
 
 
+def test_what_is_nested_too_deeply_to_write() -> None:
+    """Nothing but ``Malformed`` leaves, with its cause, and says little."""
+    value: list[object] = []
+    for _ in range(200_000):
+        value = [value]
+    with pytest.raises(
+        Malformed, match=r"^expected a value that JSON can be written of, got one nested too deeply: "
+    ) as caught:
+        json_text(value)
+    assert isinstance(caught.value.__cause__, RecursionError)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_what_was_read_is_written_or_malformed(before: str, after: str) -> None:
+    """At every depth: reading may go one level deeper than writing."""
+    for depth in (*range(400, 1101), *range(2000, 10_001, 1000)):
+        text = before * depth + "1" + after * depth
+        try:
+            written = json_text(parse_json(text))
+        except Malformed:
+            continue
+        assert written == text
+
+
 def test_bytes_are_utf_8() -> None:
     """Whatever ``json`` would guess: RFC 8259, 8.1."""
     assert parse_json('"é☃"'.encode()) == "é☃"

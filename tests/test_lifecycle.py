@@ -24,7 +24,7 @@ from lambda_wire._events import (
     RestoreErrorReported,
     RestoreReady,
 )
-from lambda_wire._lifecycle import NOT_FOUND, Lifecycle, ManagedLifecycle, StandardLifecycle
+from lambda_wire._lifecycle import NOT_FOUND, Lifecycle, ManagedLifecycle, StandardLifecycle, too_large
 from lambda_wire._state import Attempt, State
 from tests.capture import Direction, load_all
 
@@ -273,6 +273,12 @@ def test_a_service_without_snap_start_sends_the_runtime_back_to_its_start(answer
     assert life.state is State.STARTED
 
 
+def test_what_is_too_large_is_told_the_limit() -> None:
+    """In bytes (a38)."""
+    message = "Exceeded maximum allowed payload size (6 bytes)."
+    assert too_large(6) == Refused(status=413, error_type="RequestEntityTooLarge", error_message=message)
+
+
 # -- managed instances
 
 
@@ -346,8 +352,45 @@ def test_an_answer_after_the_deadline_is_410_once_in_managed_mode(ask: type) -> 
     life = managed(invocation("a"), invocation("b"))
     life.expire("a")
     assert life.attempts["a"] is Attempt.EXPIRED
-    assert [life.judge(ask, "a", "") for _ in range(3)] == [TOO_LATE, UNKNOWN_ID, UNKNOWN_ID]
+    assert [life.judge(ask, "a", "") for _ in range(3)] == [TOO_LATE] * 3
+    assert life.attempts == {"a": Attempt.EXPIRED, "b": Attempt.RUNNING}, "a judgement changes nothing"
+    life.refused(ask, "a")
     assert life.attempts == {"b": Attempt.RUNNING}
+    assert life.judge(ask, "a", "") == UNKNOWN_ID
+    life.refused(ask, "a")
+    assert life.judge(ask, "a", "") == UNKNOWN_ID
+
+
+@pytest.mark.parametrize("ask", REPORTS)
+@pytest.mark.parametrize("before", [None, *REPORTS])
+def test_a_refusal_before_the_deadline_consumes_nothing(ask: type, before: type | None) -> None:
+    """Neither an echo of another attempt, nor a second answer while the first is under way."""
+    life = managed(invocation("a", "i-1"))
+    if before is not None:
+        life.asked(before, "a")
+    attempts = dict(life.attempts)
+    assert life.judge(ask, "a", "i-2") is not None
+    life.refused(ask, "a")
+    assert life.attempts == attempts
+
+
+def test_a_refusal_of_what_is_no_answer_consumes_nothing() -> None:
+    """Also not an invocation that has expired."""
+    life = managed(invocation("a"))
+    life.expire("a")
+    for ask in (InitErrorReported, RestoreAsked):
+        life.refused(ask, "a")
+    assert life.attempts == {"a": Attempt.EXPIRED}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("ask", REQUESTS)
+def test_a_refusal_moves_nothing_in_standard_mode(state: State, ask: str) -> None:
+    """What was not allowed has not happened."""
+    life = in_state(state)
+    before = life.request_id
+    life.refused(REQUESTS[ask], "id-1")
+    assert (life.state, life.request_id) == (state, before)
 
 
 def test_a_deadline_does_not_reach_an_answer_that_has_begun() -> None:

@@ -31,7 +31,7 @@ from lambda_wire._events import (
     RestoreReady,
     Violation,
 )
-from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._lifecycle import ManagedLifecycle, StandardLifecycle
 from lambda_wire._limits import MAX_PAYLOAD
 from lambda_wire._runtime import RuntimeConnection
 from lambda_wire._service import ServiceConnection
@@ -219,6 +219,30 @@ def test_a_runtime_that_dies() -> None:
     reply = caught.value.reply
     assert reply is not None
     assert events(runtime.receive_data, runtime.next_event, [service.send(reply)]) == [reply]
+
+
+def test_a_request_id_that_two_slots_hold() -> None:
+    """Managed instances retry what expired, and do not tell the runtime: each of its slots has a lifecycle of its own.
+
+    The late answer of the first attempt is refused and consumes nothing; that of the second is taken.
+    """
+    environment = ManagedLifecycle()
+    slots = [(RuntimeConnection(host="127.0.0.1:9001"), ServiceConnection(environment)) for _ in range(2)]
+    attempts = [Invocation(request_id="id", payload=b"{}", invocation_id=f"attempt {number}") for number in range(2)]
+    for (runtime, service), attempt in zip(slots, attempts, strict=True):
+        assert events(service.receive_data, service.next_event, [runtime.send(NextAsked())]) == [NextAsked()]
+        assert events(runtime.receive_data, runtime.next_event, [service.send(attempt)]) == [attempt]
+        if attempt is attempts[0]:
+            environment.expire("id")
+    late = Refused(status=410, error_type="InvokeTimeout", error_message="Invoke timeout")
+    answers: list[Answer] = [late, Accepted()]
+    for (runtime, service), attempt, answer in zip(slots, attempts, answers, strict=True):
+        response = BufferedResponse(request_id="id", payload=b"1", invocation_id=attempt.invocation_id)
+        expected = Violation(reply=late) if answer is late else response
+        assert events(service.receive_data, service.next_event, [runtime.send(response)]) == [expected]
+        assert events(runtime.receive_data, runtime.next_event, [service.send(answer)]) == [answer]
+        assert events(service.receive_data, service.next_event, [runtime.send(NextAsked())]) == [NextAsked()]
+    assert environment.attempts == {}
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map(lambda text: text.strip(" \t"))

@@ -484,6 +484,15 @@ class TestContinue:
         assert (service.must_close, service.turn) == (False, Turn.IDLE)
         assert_refused(service, Continue())
 
+    @pytest.mark.parametrize("wire", [RESPONSE_WHOLE, post(RESPONSE, chunks=(b"[]",))])
+    def test_not_answered(self, wire: bytes) -> None:
+        """The runtime may send without waiting; then nothing is to be continued."""
+        service = new(busy())
+        service.receive_data(wire.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+        assert ContinueAsked() in heard(service)
+        assert_refused(service, Continue())
+        assert service.send(Accepted()).startswith(b"HTTP/1.1 202 Accepted\r\n")
+
     def test_streamed(self) -> None:
         """After the start, before the first chunk; leaving it out is no harm."""
         wire = post(RESPONSE, STREAMING, b"Expect: 100-continue\r\n", chunks=(b"a",))
@@ -624,6 +633,21 @@ class TestViolations:
         assert isinstance(heard(service)[0], BufferedResponse)
         service.send(Accepted())
         assert not lifecycle.attempts
+
+    def test_an_answer_after_the_deadline(self) -> None:
+        """410 once, on whichever connection; 400 after that."""
+        lifecycle = ManagedLifecycle()
+        lifecycle.invoked(INVOCATION)
+        lifecycle.expire(INVOCATION.request_id)
+        replies: list[int] = []
+        for _ in range(3):
+            service = ServiceConnection(lifecycle)
+            service.receive_data(post(RESPONSE))
+            (violation,) = heard(service)
+            assert isinstance(violation, Violation)
+            service.send(violation.reply)
+            replies.append(violation.reply.status)
+        assert replies == [410, 400, 400]
 
 
 class TestLimits:
