@@ -32,6 +32,7 @@ from lambda_wire._events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    RestoreAsked,
     Violation,
 )
 from lambda_wire._heads import field_value, reason_phrase
@@ -48,6 +49,7 @@ __all__ = ["ServiceConnection", "ServiceEvent"]
 
 ServiceEvent: TypeAlias = Ask | ContinueAsked | ConnectionClosed | Violation
 
+_POLLS: Final = (NextAsked, RestoreAsked)
 _ANSWERS: Final = frozenset(get_args(Answer))
 _TRUNCATED: Final = Refused(
     status=400, error_type=names.TRUNCATED_HTTP_REQUEST, error_message="HTTP request detected as truncated"
@@ -140,7 +142,7 @@ class ServiceConnection:
                 case MessageEnd():
                     self._events.append(self._end(part.trailers))
                 case _:  # ConnectionClosed
-                    if self.turn is Turn.AWAITING and self._ask is not NextAsked:
+                    if self.turn is Turn.AWAITING and self._ask not in _POLLS:
                         return PAUSED  # it has only ended its half, and waits for its answer
                     self.abandon()
                     return part

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,17 @@ def test_a_cancelled_task_ends_no_process(monkeypatch: pytest.MonkeyPatch) -> No
     assert not ends_process(ValueError())
     assert ends_process(SystemExit())
     assert describe(caught(ValueError())).stack_trace
+
+
+def test_a_file_name_that_no_file_can_have_costs_only_its_line() -> None:
+    """A lone surrogate cannot be opened: what is known of the frame is reported all the same."""
+    room: dict[str, Any] = {}
+    exec(compile("def fail():\n    raise ValueError('deep')\n", "app\ud800.py", "exec"), room)
+    with pytest.raises(ValueError, match="deep") as raised:
+        room["fail"]()
+    told = describe(raised.value)
+    assert told.stack_trace[-1] == '  File "app\ud800.py", line 2, in fail\n'
+    assert json.loads(cause(raised.value))["exceptions"][0]["stack"][-1]["label"] == "fail"
 
 
 def test_xray_is_told_the_chain_of_causes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from decimal import Decimal
 from typing import Any
@@ -25,6 +26,9 @@ from lambda_wire import (
     StreamInterrupted,
 )
 from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT
+from lambda_wire.bootstrap.context import LambdaContext
+from lambda_wire.bootstrap.invoking import Invoker
+from lambda_wire.bootstrap.loops import EventLoop
 from tests.bootstrap_parts import RecordingRuntime, invocation, served
 
 STREAMED = ["ResponseStarted", "ResponseChunk", "ResponseFinished"]
@@ -446,3 +450,122 @@ def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
 
     later: Awaitable[int] = Later()
     assert served(returning(later)).said == [BufferedResponse(request_id="id-1", payload=b"7")]
+
+
+# -- a limit
+
+
+def soon(limit_s: float | None, handler: Callable[[object, Any], object], *, margin_ms: int = 0) -> RecordingRuntime:
+    """Let ``handler`` run with a deadline that is so far away."""
+    deadline_ms = None if limit_s is None else int((time.time() + limit_s) * 1000)
+    runtime = RecordingRuntime(invocation(deadline_ms=deadline_ms), invocation("next"))
+    loop = EventLoop()
+    try:
+        with pytest.raises(ConnectionLost):
+            Invoker(handler, alone=True, margin_ms=margin_ms).answer(iter(runtime.next_invocation, None), runtime, loop)
+    finally:
+        loop.close()
+    return runtime
+
+
+@pytest.mark.parametrize("margin_ms", [0, 60_000])
+def test_an_async_handler_is_cancelled_before_its_deadline(margin_ms: int) -> None:
+    """So early that its failure still goes to ``/error``; its ``finally`` has run, and the next one is served."""
+    ended: list[str] = []
+
+    async def handler(event: object, context: object) -> object:
+        if event == "next":
+            return event
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            ended.append("finally")
+
+    runtime = soon(60 if margin_ms else 0.001, handler, margin_ms=margin_ms)
+    assert runtime.kinds == ["ErrorReported", "BufferedResponse"]
+    assert runtime.error["errorType"] == "TimeoutError"
+    assert runtime.error["errorMessage"] == "the handler was cancelled, because its deadline is near"
+    assert ended == ["finally"]
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_a_writer_that_is_cancelled_leaves_the_reason_to_who_cancelled_it(
+    swallows: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One failure, and the deadline's, goes into the trailers; a handler that keeps it ends no whole response."""
+
+    async def handler(event: object, context: LambdaContext) -> object:
+        if event == "next":
+            return event
+        try:
+            async with context.response_writer() as response:
+                await response.write("half")
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if not swallows:
+                raise
+        return None
+
+    runtime = soon(0.001, handler)
+    assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFailed", "BufferedResponse"]
+    assert runtime.error["errorType"] == ("CancelledError" if swallows else "TimeoutError")
+    assert capsys.readouterr().err.count("[ERROR]") == 1
+
+
+def test_an_async_body_is_cancelled_before_its_deadline() -> None:
+    """What was sent is not whole, and does not look whole: the failure is in the trailers."""
+    ended: list[str] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            yield b"half"
+            await asyncio.Event().wait()
+        finally:
+            ended.append("finally")
+
+    async def streamed() -> object:
+        return StreamingResponse(body())
+
+    for make in (body, streamed):
+        runtime = soon(0.001, lambda event, context, make=make: event or make())  # type: ignore[misc]  # the default
+        assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFailed", "BufferedResponse"]
+        assert runtime.error["errorMessage"] == "the handler was cancelled, because its deadline is near"
+    assert ended == ["finally"] * 2
+
+
+def test_a_timeout_of_the_handler_is_its_own() -> None:
+    """It is reported as it was raised."""
+
+    async def handler(event: object, context: object) -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    async def raising(event: object, context: object) -> None:
+        raise TimeoutError("mine")
+
+    assert soon(60, lambda event, context: event or handler(event, context)).error["errorMessage"] == ""
+    assert soon(60, lambda event, context: event or raising(event, context)).error["errorMessage"] == "mine"
+
+
+def test_a_deadline_that_nobody_gave_limits_nothing() -> None:
+    """Nor does one when no margin was asked for: that handler runs past it."""
+
+    async def handler(event: object, context: object) -> object:
+        await asyncio.sleep(0)
+        return event
+
+    assert soon(None, handler).kinds == ["BufferedResponse"] * 2
+    assert served(handler, invocation(deadline_ms=1)).kinds == ["BufferedResponse"]
+
+
+def test_a_deadline_that_has_passed_cancels_at_the_first_wait() -> None:
+    """And not before it: what need not wait is answered."""
+
+    async def waits(event: object, context: object) -> None:
+        await asyncio.Event().wait()
+
+    async def returns(event: object, context: object) -> int:
+        return 7
+
+    assert soon(-1, lambda event, context: event or waits(event, context)).kinds[0] == "ErrorReported"
+    assert soon(-1, lambda event, context: event or returns(event, context)).kinds[0] == "BufferedResponse"

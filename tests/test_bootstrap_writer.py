@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from lambda_wire import LocalProtocolError, Refused, ResponseStarted, StreamInterrupted
 from lambda_wire.bootstrap.context import LambdaContext
-from lambda_wire.bootstrap.writer import ResponseWriter
+from lambda_wire.bootstrap.writer import AsyncResponseWriter, ResponseWriter
 from tests.bootstrap_parts import RecordingRuntime, invocation, served
 
 WHOLE = ["ResponseStarted", "ResponseChunk", "ResponseFinished"]
@@ -285,3 +285,104 @@ def test_a_writer_that_outlives_its_invocation_is_refused() -> None:
     assert served(handler).kinds == ["BufferedResponse"]
     with pytest.raises(LocalProtocolError):
         kept[0].write("late")
+
+
+# -- async
+
+
+def wrote_async(use: Callable[[AsyncResponseWriter], Awaitable[object]], **faults: Any) -> RecordingRuntime:
+    """Let an async handler use the writer in an ``async with`` block."""
+
+    async def handler(event: object, context: LambdaContext) -> None:
+        async with context.response_writer() as response:
+            await use(response)
+
+    return served(handler, **faults)
+
+
+def test_the_async_writer_says_what_the_other_says() -> None:
+    """Each of its words, in the same writes."""
+
+    def use(response: ResponseWriter) -> None:
+        response.set_content_type("text/csv")
+        response.send_http_head(status_code=202, headers={"a": "b"}, cookies=["c=d"], multi_value_headers={"e": ["f"]})
+        response.write("x")
+        response.write(b"")
+        assert not response.finished
+        response.write_and_finish(bytearray(b"y"))
+        assert response.finished
+
+    async def use_async(response: AsyncResponseWriter) -> None:
+        response.set_content_type("text/csv")
+        await response.send_http_head(
+            status_code=202, headers={"a": "b"}, cookies=["c=d"], multi_value_headers={"e": ["f"]}
+        )
+        await response.write("x")
+        await response.write(b"")
+        assert not response.finished
+        await response.write_and_finish(bytearray(b"y"))
+        assert response.finished
+
+    expected, found = wrote(use), wrote_async(use_async)
+    assert (found.said, found.writes) == (expected.said, expected.writes)
+
+
+def test_the_end_of_an_async_block_finishes() -> None:
+    """Unless that was done inside, or nothing was written."""
+
+    async def nothing(response: AsyncResponseWriter) -> None:
+        pass
+
+    assert wrote_async(lambda response: response.write("x")).kinds == WHOLE
+    assert wrote_async(lambda response: response.write_and_finish("x")).kinds == WHOLE
+    assert wrote_async(lambda response: response.finish()).kinds == ["ResponseStarted", "ResponseFinished"]
+    assert wrote_async(nothing).kinds == ["ResponseStarted", "ResponseFinished"]
+
+
+@pytest.mark.parametrize(
+    ("before", "kinds"), [("", ["ErrorReported"]), ("x", ["ResponseStarted", "ResponseChunk", "ResponseFailed"])]
+)
+def test_an_async_block_that_fails(before: str, kinds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Its failure goes where it still can, once; and the log has it once."""
+
+    async def use(response: AsyncResponseWriter) -> None:
+        await response.write(before)
+        raise ValueError("boom")
+
+    runtime = wrote_async(use)
+    assert (runtime.kinds, runtime.error["errorType"]) == (kinds, "ValueError")
+    assert capsys.readouterr().err.count("[ERROR]") == 1
+
+
+def test_an_async_writer_is_told_that_its_stream_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the other: every time, and it is logged once."""
+
+    async def use(response: AsyncResponseWriter) -> None:
+        await response.write("x")
+        for _ in range(2):
+            with pytest.raises(StreamInterrupted):
+                await response.write("y")
+        await response.write("z")
+
+    fault = StreamInterrupted(Refused(status=410))
+    assert wrote_async(use, parts=(1, fault)).kinds == ["ResponseStarted", "ResponseChunk"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_async_misuse_is_a_clear_error_and_sends_nothing() -> None:
+    """As the other's."""
+
+    async def use(response: AsyncResponseWriter) -> None:
+        await response.write_and_finish("x")
+        for wrong in (
+            response.write("more"),
+            response.finish(),
+            response.write_and_finish("more"),
+            response.send_http_head(),
+        ):
+            with pytest.raises(LocalProtocolError):
+                await wrong
+        with pytest.raises(LocalProtocolError):
+            response.set_content_type("a/b")
+
+    assert wrote_async(use).kinds == WHOLE

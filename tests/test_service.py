@@ -284,6 +284,15 @@ class TestConversation:
         service.receive_data(NEXT)
         assert heard(service) == [NextAsked()]
 
+    @pytest.mark.parametrize("path", [b"invocation/next", b"restore/next"])
+    def test_who_leaves_while_he_waits_is_gone_at_once(self, path: bytes) -> None:
+        """Whatever he waits for: nothing that he has reported waits for its answer."""
+        service = new(StandardLifecycle(snap_start=True))
+        service.receive_data(get(API + path))
+        assert len(heard(service)) == 1
+        service.receive_data(b"")
+        assert heard(service) == [ConnectionClosed()]
+
     def test_payloads_are_not_copied(self) -> None:
         """``send_buffers`` gives the payload as it is."""
         service = new()

@@ -58,28 +58,37 @@ def serve(handler_name: str, address: str, *, concurrency: int = 1, margin_ms: i
         SystemExit: The handler called ``sys.exit``; its invocation has been reported.
     """
     _unbuffer_logs()
-    with stopped_by_signals() as stop, connect(address) as runtime:
-        try:
-            handler = _load_or_report(handler_name, runtime)
-            if handler is None:
-                return 1
-            show_logging()
-            code = _restored(runtime)
-            if code is not None:
-                return code
-            if concurrency > 1:
-                _serve_slots(handler, runtime, address, concurrency, margin_ms)
-            _serve(handler, runtime, stop, margin_ms=margin_ms)
-        except (Exception, SystemExit) as fault:
-            if isinstance(fault, Stopped) or (stop.asked and isinstance(fault, ConnectionLost)):
-                return 0
-            said = _why_it_ends(fault, address)
-            if said is None:
-                raise
-            log_line(said)
+    try:
+        with stopped_by_signals() as stop, connect(address) as runtime:
+            return _serve_until_stopped(handler_name, runtime, address, stop, concurrency, margin_ms)
+    except Stopped:
+        return 0
+
+
+def _serve_until_stopped(
+    handler_name: str, runtime: Runtime, address: str, stop: Stop, concurrency: int, margin_ms: int | None
+) -> int:
+    try:
+        handler = _load_or_report(handler_name, runtime)
+        if handler is None:
             return 1
-        except BaseException:  # noqa: BLE001  # the handler's, reported and logged
-            return 1
+        show_logging()
+        code = _restored(runtime)
+        if code is not None:
+            return code
+        if concurrency > 1:
+            _serve_slots(handler, runtime, address, concurrency, margin_ms)
+        _serve(handler, runtime, stop, margin_ms=margin_ms)
+    except (Exception, SystemExit) as fault:
+        if stop.asked and isinstance(fault, ConnectionLost):
+            return 0
+        said = _why_it_ends(fault, address)
+        if said is None:
+            raise
+        log_line(said)
+        return 1
+    except BaseException:  # noqa: BLE001  # the handler's, reported and logged
+        return 1
     return 0
 
 

@@ -47,6 +47,7 @@ class Answer:
         self._ended = False
         self._interruption: Exception | None = None
         self._reported: BaseException | None = None
+        self._broken_off: BaseException | None = None
         self._saying = RLock()
         self.content_type: str = names.OCTET_STREAM
         self.claimed = False
@@ -107,8 +108,18 @@ class Answer:
         """
         with self._saying:
             self._require_open()
+            if self._broken_off is not None:
+                self.fail(self._broken_off)
+                return
             stream = self._stream or self._start()
             self._end(stream.finish)
+
+    def break_off(self, fault: BaseException) -> None:
+        """Take note that the rest of the stream is not coming: it may not end as if it were whole.
+
+        Whoever ends it says why; who would finish it ends it with ``fault``.
+        """
+        self._broken_off = fault
 
     def fail(self, fault: BaseException) -> None:
         """Report that the handler failed, where it can still be reported, and log it; the same failure only once."""
@@ -125,7 +136,7 @@ class Answer:
 
     def forget_faults(self) -> None:
         """Let go of what was raised: its traceback holds all that the handler held, the event above all."""
-        self._reported = self._interruption = None
+        self._reported = self._broken_off = self._interruption = None
 
     def _report(self, fault: BaseException, error: ErrorPayload) -> None:
         error_type, stream = error_type_header(error.error_type), self._stream

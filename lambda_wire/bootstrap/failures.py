@@ -28,6 +28,7 @@ __all__ = [
     "describe",
     "ends_process",
     "flush_logs",
+    "is_cancellation",
     "log_failure",
     "log_line",
     "message_of",
@@ -66,8 +67,13 @@ def ends_process(fault: BaseException) -> bool:
 
     ``asyncio.CancelledError`` is no ``Exception`` either, but ends a task and not a process.
     """
+    return not (isinstance(fault, Exception) or is_cancellation(fault))
+
+
+def is_cancellation(fault: BaseException) -> bool:
+    """Say whether this ends a task: what its author has not raised, and may not keep."""
     asyncio = sys.modules.get("asyncio")
-    return not isinstance(fault, Exception if asyncio is None else (Exception, asyncio.CancelledError))
+    return asyncio is not None and isinstance(fault, asyncio.CancelledError)
 
 
 def message_of(fault: BaseException) -> str:
@@ -123,15 +129,24 @@ def _stack_trace(fault: BaseException) -> tuple[str, ...]:
     """Return the stack as AWS's client formats it: one text a frame, without the carets of newer Pythons."""
     from traceback import format_list
 
-    return tuple(format_list([(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in _frames(fault)]))
+    return tuple(
+        format_list([(frame.filename, frame.lineno or 0, frame.name, _line_of(frame)) for frame in _frames(fault)])
+    )
+
+
+def _line_of(frame: FrameSummary) -> str:
+    try:
+        return frame.line or ""
+    except Exception:  # noqa: BLE001  # a file may have any name, even one that no file can have
+        return ""
 
 
 def _frames(fault: BaseException) -> list[FrameSummary]:
     """Return where it happened, without the frames around it that are not the handler's; if none is, the last one."""
-    from traceback import extract_tb
+    from traceback import StackSummary, walk_tb
 
     ours = tuple(_machinery())
-    frames = extract_tb(fault.__traceback__)
+    frames = StackSummary.extract(walk_tb(fault.__traceback__), lookup_lines=False)
     inner = list(dropwhile(lambda frame: frame.filename.startswith(ours), frames))
     while inner and inner[-1].filename.startswith(ours[:1]):
         inner.pop()

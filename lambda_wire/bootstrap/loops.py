@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["EventLoop", "Loop"]
+__all__ = ["EventLoop", "Loop", "settled"]
 
 _T = TypeVar("_T")
 
@@ -37,8 +37,11 @@ class EventLoop:
 
         if self._runner is None:
             self._runner = asyncio.Runner()
+        faults: list[BaseException] = []
         try:
-            self._runner.run(work, context=copy_context())
+            self._runner.run(settled(work, faults), context=copy_context())
+            if faults:
+                raise faults.pop()
         except (SystemExit, KeyboardInterrupt):  # raised in the loop: the handler's ``finally`` clauses run now
             loop = self._runner.get_loop()
             loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
@@ -53,6 +56,20 @@ class EventLoop:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
+
+
+async def settled(
+    work: Coroutine[Any, Any, None], faults: list[BaseException]
+) -> None:  # Any: what asyncio leaves open
+    """Put what ``work`` raises into ``faults``.
+
+    Raised in the loop, some of it would end the loop; and asyncio would hold it, with all that the handler held, until
+    the garbage collector comes. So would Python 3.11 what a coroutine returns.
+    """
+    try:
+        await work
+    except BaseException as fault:  # noqa: BLE001  # raised by who waits
+        faults.append(fault)
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:  # Any: what tasks return

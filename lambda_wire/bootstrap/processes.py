@@ -35,14 +35,16 @@ def serve_in_processes(arguments: Sequence[str], count: int) -> int:
         arguments: Those of ``lambda-wire`` for each.
         count: How many.
     """
-    processes = _Processes([sys.executable, "-m", "lambda_wire", *arguments], count)
+    safely = ["-P"] if sys.flags.safe_path else []
+    processes = _Processes([sys.executable, *safely, "-m", "lambda_wire", *arguments], count)
     try:
         with stopped_by_signals():
-            processes.serve()
+            try:
+                processes.serve()
+            finally:
+                processes.stop()
     except Stopped:
         return 0
-    finally:
-        processes.stop()
     return 1
 
 
@@ -97,7 +99,11 @@ class _Processes:
         with self._changed:
             if self._stopping:
                 return None
-            process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # noqa: S603  # our own words
+            try:
+                process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # noqa: S603  # our own words
+            except OSError as fault:
+                log_line(f"a process cannot be started: {fault}")
+                return 0.0
             self._running.add(process)
         code = process.wait()
         with self._changed:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
+from lambda_wire.bootstrap.loops import settled
 from lambda_wire.bootstrap.stopping import Stopped
 
 __all__ = ["SharedLoop", "SlotLoop"]
@@ -42,8 +44,9 @@ class SharedLoop:
     def start(
         self,
         work: Coroutine[Any, Any, None],  # Any: what asyncio leaves open
-    ) -> Future[BaseException | None]:
-        """Run ``work`` as a task, with the context variables of this thread; the result is what it raises.
+        faults: list[BaseException],
+    ) -> Future[None]:
+        """Run ``work`` as a task, with the context variables of this thread; what it raises is put into ``faults``.
 
         Raises:
             Stopped: The loop was closed.
@@ -55,7 +58,7 @@ class SharedLoop:
             if self._loop is None:
                 self._thread.start()
                 self._loop = self._made.result()
-            return asyncio.run_coroutine_threadsafe(_settled(work), self._loop)
+            return asyncio.run_coroutine_threadsafe(settled(work, faults), self._loop)
 
     def close(self, seconds: float) -> None:
         """Cancel what still runs, and wait for it, but no longer than that."""
@@ -71,8 +74,10 @@ class SharedLoop:
             try:
                 runner.run(self._until_closed())
             except (SystemExit, KeyboardInterrupt) as fault:  # of a task that no slot waits for
-                self.closed = True
+                with self._changing:
+                    self.closed = True
                 self._ended_by(fault)
+                runner.run(asyncio.sleep(0))  # lets begin what was let in before: it is cancelled with the others
 
     async def _until_closed(self) -> None:
         self._closing = asyncio.Event()
@@ -94,35 +99,30 @@ class SlotLoop:
             Stopped: The loop was closed, and has cancelled ``work``.
             BaseException: What ``work`` raised.
         """
-        ended = self._shared.start(work)
-        ended.add_done_callback(lambda _: self._asks.put(None))
+        faults: list[BaseException] = []
+        self._shared.start(work, faults).add_done_callback(lambda _: self._asks.put(None))
         while (ask := self._asks.get()) is not None:
             ask()
-        fault = ended.result()
-        if fault is not None:
-            if self._shared.closed and isinstance(fault, asyncio.CancelledError):
-                raise Stopped("the runtime has ended") from fault
-            raise fault
+        if faults and self._shared.closed and isinstance(faults[0], asyncio.CancelledError):
+            raise Stopped("the runtime has ended") from faults.pop()
+        if faults:
+            raise faults.pop()
 
     async def post(self, say: Callable[[], _T]) -> _T:
         """Have it said by the thread that waits in ``run``."""
         said: Future[_T] = Future()
-
-        def ask() -> None:
-            if said.set_running_or_notify_cancel():
-                try:
-                    said.set_result(say())
-                except BaseException as fault:  # noqa: BLE001  # raised where it was asked for
-                    said.set_exception(fault)
-
-        self._asks.put(ask)
-        return await asyncio.wrap_future(said)
+        self._asks.put(partial(_say, said, say))
+        try:
+            return await asyncio.wrap_future(said)
+        finally:
+            del said  # a traceback in it holds this frame
 
 
-async def _settled(work: Coroutine[Any, Any, None]) -> BaseException | None:  # Any: what asyncio leaves open
-    """Return what ``work`` raises: raised in the loop, some of it would end the loop."""
-    try:
-        await work
-    except BaseException as fault:  # noqa: BLE001  # raised by who waits
-        return fault
-    return None
+def _say(said: Future[_T], say: Callable[[], _T]) -> None:
+    """Say it, unless nobody waits any more."""
+    if said.set_running_or_notify_cancel():
+        try:
+            said.set_result(say())
+        except BaseException as fault:  # noqa: BLE001  # raised where it was asked for
+            said.set_exception(fault)
+            del said  # the traceback of ``fault`` holds this frame

@@ -58,9 +58,9 @@ class Slots:
             RequestRefused, ConnectionLost, ProtocolError, Unanswerable: Why the last slot gave up.
             BaseException: What a handler or a signal raised to end the process, such as ``SystemExit``.
         """
-        for slot in self._slots:
-            slot.thread.start()
         try:
+            for slot in self._slots:
+                slot.thread.start()
             with self._changed:
                 self._changed.wait_for(lambda: self._end is not None)
         finally:
@@ -75,12 +75,12 @@ class Slots:
             self._changed.notify_all()
 
     def lose(self, fault: Exception) -> None:
-        """Take why a slot gave up. The same reason is said once: often all of them find the same."""
+        """Take why a slot gave up. It is said, the same reason once, unless all fail: then the last says it for all."""
         with self._changed:
             self._left -= 1
             if not self._left:
                 self.end(fault)
-            elif str(fault) != self._reason:
+            elif str(fault) != self._reason and not all(slot.failed for slot in self._slots):
                 self._reason = str(fault)
                 log_line(f"a slot has given up, others go on: {fault}")
 
@@ -98,7 +98,8 @@ class Slots:
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         for slot in self._slots:
-            slot.thread.join(max(0.0, deadline - time.monotonic()))
+            if slot.thread.ident is not None:  # a signal may come before all were started
+                slot.thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Slot:
@@ -108,6 +109,7 @@ class _Slot:
         runtime: Whose invocations it runs.
         thread: It polls and answers there.
         request_id: Of the invocation that runs; empty while it polls.
+        failed: How many of its polls have failed in a row.
     """
 
     def __init__(self, invoker: Invoker, runtime: Runtime, slots: Slots, loop: SharedLoop) -> None:
@@ -117,6 +119,7 @@ class _Slot:
         self.runtime: Runtime = runtime
         self.thread: Thread = Thread(target=self._serve, name="lambda-wire-slot", daemon=True)
         self.request_id: str = ""
+        self.failed: int = 0
 
     def _serve(self) -> None:
         try:
@@ -124,19 +127,20 @@ class _Slot:
         except (*_POLL_FAULTS, Unanswerable) as fault:
             self._slots.lose(fault)
         except BaseException as fault:  # noqa: BLE001  # raised by the main thread
+            self.request_id = ""
             self._slots.end(fault)
 
     def _invocations(self) -> Iterator[Invocation]:
-        stopping, failed = self._slots.stopping, 0
+        stopping = self._slots.stopping
         while not stopping.is_set():
             try:
                 invocation = self.runtime.next_invocation()
             except _POLL_FAULTS:
-                if failed == len(_BACKOFF_S) and not stopping.is_set():
+                if self.failed == len(_BACKOFF_S) and not stopping.is_set():
                     raise
-                stopping.wait(_BACKOFF_S[failed % len(_BACKOFF_S)])
-                failed += 1
+                stopping.wait(_BACKOFF_S[self.failed % len(_BACKOFF_S)])
+                self.failed += 1
                 continue
-            failed, self.request_id = 0, invocation.request_id
+            self.failed, self.request_id = 0, invocation.request_id
             yield invocation
             self.request_id = ""

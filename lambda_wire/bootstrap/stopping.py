@@ -62,6 +62,12 @@ class Stop:
             if self._timer is not None:
                 self._timer.cancel()
 
+    def rest(self) -> None:
+        """From now on interrupt nothing: what was asked for is done."""
+        self._react = lambda _: None
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _interrupt(self, number: int) -> None:
         if not self._raised:
             self._raised = True
@@ -94,6 +100,7 @@ def stopped_by_signals() -> Generator[Stop, None, None]:
     try:
         yield stop
     finally:
+        stop.rest()
         if not stop.asked:
             for number, handler in taken.items():
                 signal.signal(number, handler)

@@ -24,6 +24,7 @@ from lambda_wire._prelude import require_text_value
 from lambda_wire._responses import HttpResponse
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.answering import Answer
+from lambda_wire.bootstrap.failures import is_cancellation
 from lambda_wire.bootstrap.loops import Loop
 
 __all__ = ["AsyncResponseWriter", "ResponseWriter"]
@@ -34,7 +35,8 @@ class ResponseWriter:
 
     As a context manager it finishes the response at the end of the block, unless that was done inside. A block that
     raises ends the response with the error, if it had begun; if it had not, the exception decides, as it does for every
-    handler. Without ``with``, the response is finished when the handler returns.
+    handler. One that is cancelled leaves it to who has cancelled it to say why. Without ``with``, the response is
+    finished when the handler returns.
 
     Used wrongly, it raises ``LocalProtocolError`` and nothing is sent: the response can go on, and the error can still
     be reported.
@@ -58,10 +60,13 @@ class ResponseWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        if self._answer.ended:
+            return
         if fault is None:
-            if not self._answer.ended:
-                self._answer.finish()
-        elif self._answer.begun and not self._answer.ended:
+            self._answer.finish()
+        elif self._answer.begun and is_cancellation(fault):
+            self._answer.break_off(fault)
+        elif self._answer.begun:
             self._answer.fail(fault)
 
     async def __aenter__(self) -> AsyncResponseWriter:

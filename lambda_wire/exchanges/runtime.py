@@ -300,6 +300,7 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
             return answer
         if isinstance(answer, Refused):
             raise RequestRefused(answer)
+        session.require_polls()
         if session.connection is not kept:
             raise ConnectionLost("the service closed a new connection instead of answering the poll")
 

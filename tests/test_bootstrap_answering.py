@@ -1,0 +1,247 @@
+"""One invocation has one answer, whoever gives it, and whatever becomes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_wire import (
+    BufferedResponse,
+    ErrorReported,
+    LocalProtocolError,
+    NextAsked,
+    ResponseChunk,
+    ResponseFinished,
+    ResponseStarted,
+)
+from lambda_wire._types import BytesLike
+from lambda_wire.bootstrap import serve_handler
+from lambda_wire.bootstrap.answering import Answer
+from lambda_wire.bootstrap.context import LambdaContext
+from lambda_wire.sync import connect
+from lambda_wire.testing import FunctionError, LocalLambda
+from tests.bootstrap_parts import RecordingRuntime, Said, ScriptedService, invocation, served
+from tests.running_local import PATIENCE_S
+from tests.slot_parts import running_child
+
+# -- several threads
+
+THREADS = """
+import threading
+def handler(event, context):
+    with context.response_writer() as response:
+        response.write(b"<")
+        def more(letter):
+            for _ in range(200):
+                response.write(letter * 20_000)
+        threads = [threading.Thread(target=more, args=(letter,)) for letter in (b"a", b"b", b"c")]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        response.write(b">")
+"""
+
+
+def test_a_handler_may_write_from_several_threads(tmp_path: Path) -> None:
+    """What they say goes out one after the other, whole; none is turned away, and the next invocation is served."""
+    service = ScriptedService(invocation(), invocation())
+    with service, running_child(service.address, THREADS, tmp_path) as child:
+        assert service.idle.wait(PATIENCE_S)
+        child.send()
+        assert child.end() == (0, "", "")
+    kinds = [type(it) for it in service.asked]
+    assert (kinds.count(ResponseStarted), kinds.count(ResponseFinished), kinds.count(NextAsked)) == (2, 2, 3)
+    data = b"".join(it.data for it in service.asked if isinstance(it, ResponseChunk))
+    assert len(data) == 2 * (3 * 200 * 20_000 + 2)
+    assert (data.count(b"<"), data.count(b">"), data[:1], data[-1:]) == (2, 2, b"<", b">")
+    assert all(data.count(letter) == 2 * 200 * 20_000 for letter in (b"a", b"b", b"c"))
+
+
+def test_whoever_comes_while_another_writes_waits() -> None:
+    """Also for the beginning of the stream, and for its end: there is one head and one end."""
+    reached, go = threading.Event(), threading.Event()
+
+    class Slow(RecordingRuntime):
+        def part(self, *said: Said | BytesLike) -> None:
+            reached.set()
+            assert go.wait(PATIENCE_S)
+            super().part(*said)
+
+    faults: list[BaseException] = []
+
+    def handler(event: object, context: LambdaContext) -> None:
+        response = context.response_writer()
+
+        def write() -> None:
+            response.write("x")
+
+        def finish() -> None:
+            try:
+                response.finish()
+            except LocalProtocolError as fault:
+                faults.append(fault)
+
+        threads = [threading.Thread(target=write), *(threading.Thread(target=finish) for _ in range(2))]
+        threads[0].start()
+        assert reached.wait(PATIENCE_S)
+        for thread in threads[1:]:
+            thread.start()
+        go.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+
+    runtime = Slow(invocation())
+    serve_handler(handler, runtime)
+    assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFinished"]
+    assert len(faults) == 1
+
+
+# -- what cannot be said
+
+
+class Unspeakable(Exception):
+    """Ends the process when it is asked for its message."""
+
+    def __str__(self) -> str:
+        raise SystemExit(9)
+
+
+class Interrupting(Exception):
+    """Interrupts whoever asks for its message."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Wordless(Exception):
+    """Has a message that is none."""
+
+    def __str__(self) -> str:
+        return None  # type: ignore[return-value]  # that is the point
+
+
+def deep() -> BaseException:
+    fault: BaseException = ValueError("x")
+    for _ in range(30):
+        try:
+            raise RuntimeError("y" * 10_000) from fault
+        except RuntimeError as raised:
+            fault = raised
+    return fault
+
+
+def endless(depth: int) -> int:
+    return endless(depth + 1)
+
+
+def released() -> memoryview:
+    view = memoryview(b"abc")
+    view.release()
+    return view
+
+
+def cycle() -> list[object]:
+    found: list[object] = []
+    found.append(found)
+    return found
+
+
+def raises(fault: BaseException) -> Callable[[], object]:
+    def act() -> object:
+        raise fault
+
+    return act
+
+
+FAILURES: dict[str, tuple[Callable[[], object], str]] = {
+    "unspeakable": (raises(Unspeakable()), "Unspeakable"),
+    "interrupting": (raises(Interrupting()), "Interrupting"),
+    "wordless": (raises(Wordless()), "Wordless"),
+    "odd name": (raises(type("a\nbé", (Exception,), {})("m")), "a\nbé"),
+    "surrogates": (raises(ValueError("\ud800\x00")), "ValueError"),
+    "deep": (lambda: raises(deep())(), "RuntimeError"),
+    "long": (lambda: raises(ValueError("z" * 9_000_000))(), "ValueError"),
+    "group": (raises(ExceptionGroup("g", [ValueError(1)])), "ExceptionGroup"),
+    "stop": (raises(StopIteration()), "StopIteration"),
+    "async stop": (raises(StopAsyncIteration()), "StopAsyncIteration"),
+    "recursion": (lambda: endless(0), "RecursionError"),
+    "released": (released, "ValueError"),
+    "cycle": (cycle, "Runtime.MarshalError"),
+}
+
+
+def test_whatever_a_handler_raises_is_reported_and_the_next_is_served() -> None:
+    """However odd the exception is: its caller is told its type, and nobody else notices."""
+
+    def handler(event: str, context: object) -> object:
+        return FAILURES[event][0]() if event in FAILURES else event
+
+    with LocalLambda(handler) as function:
+        for name, (_, error_type) in FAILURES.items():
+            with pytest.raises(FunctionError) as caught:
+                function.invoke(name)
+            assert caught.value.error_type == error_type
+            assert function.invoke("ok") == "ok"
+        assert function.invoke("\ud800") == "\ud800"
+
+
+def test_what_cannot_be_sent_leaves_the_answer_open() -> None:
+    """The handler runs once, and its caller hears why, over a real connection."""
+    ran: list[object] = []
+
+    def handler(event: object, context: object) -> object:
+        ran.append(event)
+        return released() if event == 1 else event
+
+    with ScriptedService(invocation(1), invocation(2)) as service, connect(service.address) as runtime:
+        serving = threading.Thread(target=serve_handler, args=(handler, runtime))
+        serving.start()
+        assert service.idle.wait(PATIENCE_S)
+        runtime.stop_polling()
+        serving.join(PATIENCE_S)
+    assert ran == [1, 2]
+    kinds = [NextAsked, ErrorReported, NextAsked, BufferedResponse, NextAsked]
+    assert [type(it) for it in service.asked] == kinds
+    assert service.error()["errorType"] == "ValueError"
+
+
+def test_a_view_with_gaps_is_sent_as_what_it_shows() -> None:
+    """It is bytes-like."""
+    (said,) = served(lambda event, context: memoryview(b"abcdef")[::2]).said
+    assert isinstance(said, BufferedResponse)
+    assert said.payload == b"ace"
+
+
+# -- memory
+
+
+def test_faults_are_forgotten() -> None:
+    """Of the handler and of the way: what they hold is let go of, and a later failure is a new one."""
+    runtime = RecordingRuntime(parts=(1, LocalProtocolError("odd")))
+    answer = Answer(runtime, invocation())
+    answer.write("x")
+    with pytest.raises(LocalProtocolError):
+        answer.write("y")
+    answer.fail(ValueError("no"))
+    assert answer._reported is not None
+    assert answer._interruption is not None
+    answer.forget_faults()
+    held: list[Any] = [answer._reported, answer._interruption]
+    assert held == [None, None]
+
+
+def test_what_was_let_go_of_is_still_over() -> None:
+    """Who keeps the writer is refused, as ever."""
+    kept: list[Any] = []
+
+    def handler(event: object, context: LambdaContext) -> Iterator[bytes]:
+        kept.append(context.response_writer())
+        yield b"x"
+        raise ValueError("no")
+
+    assert served(handler).kinds == ["ResponseStarted", "ResponseChunk", "ResponseFailed"]
+    with pytest.raises(LocalProtocolError, match="complete"):
+        kept[0].write("late")

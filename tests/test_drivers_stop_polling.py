@@ -1,0 +1,307 @@
+"""``stop_polling``: polls end, and no invocation is lost; on every driver, and at every want of the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from lambda_wire import asyncio as on_asyncio
+from lambda_wire import exchanges, sync
+from lambda_wire._errors import ConnectionLost
+from lambda_wire._events import (
+    Accepted,
+    BufferedResponse,
+    ConnectionClosed,
+    ErrorReported,
+    NextAsked,
+    ResponseChunk,
+    ResponseFinished,
+    ResponseStarted,
+    RestoreAsked,
+    RestoreReady,
+)
+from lambda_wire._facade import Runtime
+from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._wants import Dial, Hangup, Read
+from tests.driver_parts import Driver, LoopDriver, on_every_driver, wire_of
+from tests.driver_services import INVOCATION, accept, assert_nobody_dials, runtime_of, service, until_heard
+from tests.running_local import PATIENCE_S
+from tests.test_drivers_cancelled import when_it_waits
+from tests.test_exchanges import Network, session
+
+TOLD = "told to poll no more"
+
+
+async def begin_poll(driver: Driver, runtime: Runtime, poll: Callable[[], Awaitable[object]]) -> None:
+    """Leave a poll open that nobody waits for."""
+    if isinstance(driver, LoopDriver):
+        assert not await driver.cancelled_when(poll, when_it_waits(driver, runtime, "readable"))
+    else:
+        with pytest.raises(TimeoutError):
+            await poll(timeout=0)  # type: ignore[call-arg]  # the blocking driver has it
+
+
+@pytest.mark.parametrize("restore", [False, True])
+@on_every_driver
+async def test_an_open_poll_ends(driver: Driver, restore: bool) -> None:
+    """From elsewhere, while it is waited for; later polls are not even asked, and it may be told again."""
+    polled, ended = threading.Event(), threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, StandardLifecycle(snap_start=restore))).wire:
+            assert held.hear() == (RestoreAsked() if restore else NextAsked())
+            polled.set()
+            assert ended.wait(PATIENCE_S)
+            assert held.wire.recv(1) == b""
+        assert_nobody_dials(listener)
+
+    async with runtime_of(driver, script) as runtime:
+        poll = runtime.next_restore if restore else runtime.next_invocation
+
+        async def first() -> None:
+            with pytest.raises(ConnectionLost, match=TOLD):
+                await poll()
+
+        async def second() -> None:
+            await driver.wait(polled.wait)
+            await runtime.stop_polling()
+
+        await driver.at_once(first, second)
+        await runtime.stop_polling()
+        for again in (runtime.next_invocation, runtime.next_restore):
+            with pytest.raises(ConnectionLost, match=TOLD):
+                await again()
+        await runtime.close()
+        ended.set()
+
+
+@on_every_driver
+async def test_an_invocation_that_has_come_is_returned_and_can_be_answered(driver: Driver) -> None:
+    """On a new connection, if need be; it is the last."""
+    left_open, said = threading.Event(), threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        lifecycle = StandardLifecycle()
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == NextAsked()
+            assert left_open.wait(PATIENCE_S)
+            held.say(INVOCATION)
+            said.set()
+            assert isinstance(held.hear(), ConnectionClosed)
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == BufferedResponse(request_id="id-1", payload=b"1")
+            held.say(Accepted())
+            assert isinstance(held.hear(), ConnectionClosed)
+        assert_nobody_dials(listener)
+
+    async with runtime_of(driver, script) as runtime:
+        await begin_poll(driver, runtime, runtime.next_invocation)
+        left_open.set()
+        await driver.wait(said.wait)
+        until_heard(wire_of(runtime))
+        await runtime.stop_polling()
+        invocation = await runtime.next_invocation()
+        assert invocation == INVOCATION
+        assert await runtime.respond(invocation, b"1") == Accepted()
+        with pytest.raises(ConnectionLost, match=TOLD):
+            await runtime.next_invocation()
+
+
+@pytest.mark.parametrize("way", ["whole", "error", "stream"])
+@on_every_driver
+async def test_an_invocation_that_runs_is_answered_as_ever(driver: Driver, way: str) -> None:
+    """On its connection, although a stream of it was open."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+            heard = [held.hear()]
+            while isinstance(heard[-1], (ResponseStarted, ResponseChunk)):
+                heard.append(held.hear())
+            held.say(Accepted())
+            assert isinstance(heard[-1], {"whole": BufferedResponse, "error": ErrorReported}.get(way, ResponseFinished))
+            assert isinstance(held.hear(), ConnectionClosed)
+        assert_nobody_dials(listener)
+
+    async with runtime_of(driver, script) as runtime:
+        invocation = await runtime.next_invocation()
+        if way == "stream":
+            stream = await runtime.stream(invocation, b"one")
+            await runtime.stop_polling()
+            await stream.write(b"two")
+            assert await stream.finish() == Accepted()
+        else:
+            await runtime.stop_polling()
+            if way == "whole":
+                assert await runtime.respond(invocation, b"1") == Accepted()
+            else:
+                assert await runtime.report_error(invocation, error_type="Function.X", payload=b"{}") == Accepted()
+        with pytest.raises(ConnectionLost, match=TOLD):
+            await runtime.next_invocation()
+
+
+@on_every_driver
+async def test_a_runtime_that_never_polled_never_does(driver: Driver) -> None:
+    """Nothing is dialled for a poll; an init error can still be reported."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            held.hear()
+            held.say(Accepted())
+            assert isinstance(held.hear(), ConnectionClosed)
+        assert_nobody_dials(listener)
+
+    async with runtime_of(driver, script) as runtime:
+        await runtime.stop_polling()
+        for poll in (runtime.next_invocation, runtime.next_restore):
+            with pytest.raises(ConnectionLost, match=TOLD):
+                await poll()
+        assert await runtime.report_init_error(error_type="Runtime.X", payload=b"{}") == Accepted()
+
+
+# -- where signals are taken
+
+
+@pytest.fixture
+def taken() -> Iterator[Callable[[Any], None]]:
+    """Says what SIGTERM does in this test."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def take(handler: Any) -> None:  # what signal.signal takes
+        signal.signal(signal.SIGTERM, handler)
+
+    yield take
+    signal.signal(signal.SIGTERM, before)
+
+
+def polled_and_told(listener: socket.socket) -> None:
+    with (held := accept(listener)).wire:
+        assert held.hear() == NextAsked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert isinstance(held.hear(), ConnectionClosed)
+    assert_nobody_dials(listener)
+
+
+def test_a_signal_handler_may_say_it_to_the_thread_that_waits(taken: Callable[[Any], None]) -> None:
+    """The blocking driver, in the main thread: nothing has to be raised there."""
+    with service(polled_and_told) as address, sync.connect(address) as runtime:
+        taken(lambda *_: runtime.stop_polling())
+        with pytest.raises(ConnectionLost):
+            runtime.next_invocation()
+        runtime.close()
+
+
+def test_a_signal_handler_may_say_it_to_another_thread(taken: Callable[[Any], None]) -> None:
+    """The blocking driver, with its polls elsewhere."""
+    with (
+        service(polled_and_told) as address,
+        sync.connect(address) as runtime,
+        concurrent.futures.ThreadPoolExecutor() as threads,
+    ):
+        taken(lambda *_: runtime.stop_polling())
+        with pytest.raises(ConnectionLost):
+            threads.submit(runtime.next_invocation).result(PATIENCE_S)
+        runtime.close()
+
+
+def test_a_signal_handler_of_a_loop_may_say_it(taken: Callable[[Any], None]) -> None:
+    """The asyncio driver, as its users take signals."""
+
+    async def serve(address: str) -> None:
+        tasks: list[asyncio.Task[None]] = []
+        async with on_asyncio.connect(address) as runtime:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, lambda: tasks.append(asyncio.create_task(runtime.stop_polling())))
+            with pytest.raises(ConnectionLost):
+                await runtime.next_invocation()
+            await asyncio.gather(*tasks)
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    taken(signal.SIG_DFL)
+    with service(polled_and_told) as address:
+        asyncio.run(serve(address))
+
+
+# -- the conversation
+
+
+@pytest.mark.parametrize("restore", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("at", range(7))
+def test_polling_stops_at_any_want(at: int, kept: bool, restore: bool) -> None:
+    """The poll was answered, or is told; it is asked once at most, and nobody dials for it any more.
+
+    On a new connection and on one that was kept.
+    """
+    before = (INVOCATION, Accepted()) if kept and not restore else ()
+    network = Network(*before, RestoreReady() if restore else INVOCATION, snap_start=restore)
+    held = session()
+    if before:
+        network.run(exchanges.respond(held, network.run(exchanges.next_invocation(held)), b"1"))
+    asked_before, poll = len(network.heard), exchanges.next_restore if restore else exchanges.next_invocation
+    exchange: Any = poll(held)
+    want = next(exchange)
+    try:
+        for _ in range(at):
+            want = exchange.send(network.do(want))
+    except StopIteration:
+        return  # it has fewer wants
+    held.stopping = True
+    dials = network.dials + isinstance(want, (Hangup, Dial))  # that one was under way
+    if held.polling and not isinstance(want, Read):  # as a driver that ends the reading of a poll that is open
+        network.do(want)
+        network.closed, network.inbox = True, []
+        want = exchange.send(b"")
+    if held.polling and not network.inbox:
+        network.closed = True
+    with suppress(ConnectionLost):
+        assert network.run(exchange, want) == (None if restore else INVOCATION)
+    assert network.dials == dials
+    assert len(network.heard) <= asked_before + 1
+    with pytest.raises(ConnectionLost, match=TOLD):
+        network.run(poll(held))
+    assert network.dials == dials
+
+
+def test_an_answer_that_was_there_is_not_lost() -> None:
+    """Whoever stopped has ended the reading; what had come before is read."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    exchange = exchanges.next_invocation(held)
+    want = next(exchange)
+    while not isinstance(want, Read):
+        want = exchange.send(network.do(want))
+    held.stopping = network.closed = True
+    assert network.inbox
+    invocation = network.run(exchange, want)
+    assert invocation == INVOCATION
+    assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
+    assert network.dials == 2
+    assert network.heard == [NextAsked(), BufferedResponse(request_id="id-1", payload=b"1")]
+
+
+def test_a_poll_that_was_being_asked_is_not() -> None:
+    """It was told between the connection and the request: the connection is given up, and nothing was said on it."""
+    network = Network(INVOCATION)
+    held = session()
+    original = held.connect
+
+    def connect() -> Any:
+        yield from original()
+        held.stopping = True
+
+    held.connect = connect  # type: ignore[method-assign]  # a signal at the worst moment
+    with pytest.raises(ConnectionLost, match=TOLD):
+        network.run(exchanges.next_invocation(held))
+    assert network.heard == []
+    assert held.connection.must_close
