@@ -9,13 +9,12 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from lambda_wire import asyncio as on_asyncio
-from lambda_wire import exchanges, sync
+from lambda_wire import sync
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import (
     Accepted,
@@ -27,16 +26,13 @@ from lambda_wire._events import (
     ResponseFinished,
     ResponseStarted,
     RestoreAsked,
-    RestoreReady,
 )
 from lambda_wire._facade import Runtime
 from lambda_wire._lifecycle import StandardLifecycle
-from lambda_wire._wants import Dial, Hangup, Read
 from tests.driver_parts import Driver, LoopDriver, on_every_driver, wire_of
 from tests.driver_services import INVOCATION, accept, assert_nobody_dials, runtime_of, service, until_heard
 from tests.running_local import PATIENCE_S
 from tests.test_drivers_cancelled import when_it_waits
-from tests.test_exchanges import Network, session
 
 TOLD = "told to poll no more"
 
@@ -230,78 +226,3 @@ def test_a_signal_handler_of_a_loop_may_say_it(taken: Callable[[Any], None]) -> 
     taken(signal.SIG_DFL)
     with service(polled_and_told) as address:
         asyncio.run(serve(address))
-
-
-# -- the conversation
-
-
-@pytest.mark.parametrize("restore", [False, True])
-@pytest.mark.parametrize("kept", [False, True])
-@pytest.mark.parametrize("at", range(7))
-def test_polling_stops_at_any_want(at: int, kept: bool, restore: bool) -> None:
-    """The poll was answered, or is told; it is asked once at most, and nobody dials for it any more.
-
-    On a new connection and on one that was kept.
-    """
-    before = (INVOCATION, Accepted()) if kept and not restore else ()
-    network = Network(*before, RestoreReady() if restore else INVOCATION, snap_start=restore)
-    held = session()
-    if before:
-        network.run(exchanges.respond(held, network.run(exchanges.next_invocation(held)), b"1"))
-    asked_before, poll = len(network.heard), exchanges.next_restore if restore else exchanges.next_invocation
-    exchange: Any = poll(held)
-    want = next(exchange)
-    try:
-        for _ in range(at):
-            want = exchange.send(network.do(want))
-    except StopIteration:
-        return  # it has fewer wants
-    held.stopping = True
-    dials = network.dials + isinstance(want, (Hangup, Dial))  # that one was under way
-    if held.polling and not isinstance(want, Read):  # as a driver that ends the reading of a poll that is open
-        network.do(want)
-        network.closed, network.inbox = True, []
-        want = exchange.send(b"")
-    if held.polling and not network.inbox:
-        network.closed = True
-    with suppress(ConnectionLost):
-        assert network.run(exchange, want) == (None if restore else INVOCATION)
-    assert network.dials == dials
-    assert len(network.heard) <= asked_before + 1
-    with pytest.raises(ConnectionLost, match=TOLD):
-        network.run(poll(held))
-    assert network.dials == dials
-
-
-def test_an_answer_that_was_there_is_not_lost() -> None:
-    """Whoever stopped has ended the reading; what had come before is read."""
-    network = Network(INVOCATION, Accepted())
-    held = session()
-    exchange = exchanges.next_invocation(held)
-    want = next(exchange)
-    while not isinstance(want, Read):
-        want = exchange.send(network.do(want))
-    held.stopping = network.closed = True
-    assert network.inbox
-    invocation = network.run(exchange, want)
-    assert invocation == INVOCATION
-    assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
-    assert network.dials == 2
-    assert network.heard == [NextAsked(), BufferedResponse(request_id="id-1", payload=b"1")]
-
-
-def test_a_poll_that_was_being_asked_is_not() -> None:
-    """It was told between the connection and the request: the connection is given up, and nothing was said on it."""
-    network = Network(INVOCATION)
-    held = session()
-    original = held.connect
-
-    def connect() -> Any:
-        yield from original()
-        held.stopping = True
-
-    held.connect = connect  # type: ignore[method-assign]  # a signal at the worst moment
-    with pytest.raises(ConnectionLost, match=TOLD):
-        network.run(exchanges.next_invocation(held))
-    assert network.heard == []
-    assert held.connection.must_close
