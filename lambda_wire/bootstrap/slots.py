@@ -44,7 +44,7 @@ class Slots:
         self._slots = [_Slot(invoker, runtime, self, self._loop) for runtime in runtimes]
         self._changed = Condition()
         self._left = len(runtimes)
-        self._reason = ""
+        self._reasons: set[str] = set()
         self._end: BaseException | None = None
         self.stopping: Event = Event()
         """Set when no slot is to poll any more."""
@@ -80,8 +80,8 @@ class Slots:
             self._left -= 1
             if not self._left:
                 self.end(fault)
-            elif str(fault) != self._reason and not all(slot.failed for slot in self._slots):
-                self._reason = str(fault)
+            elif str(fault) not in self._reasons and not all(slot.failed for slot in self._slots):
+                self._reasons.add(str(fault))
                 log_line(f"a slot has given up, others go on: {fault}")
 
     def _stop(self) -> None:
