@@ -32,6 +32,7 @@ NOT_CORE = ",".join(
 
 #: What the tests of drivers and programs begin with: slow, and the floors below have tests of their own.
 ABOVE = (
+    "bench",
     "bootstrap",
     "drivers",
     "emulator",
