@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._percents import UNRESERVED
 from lambda_wire._record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["Endpoint", "parse_address", "parse_endpoint"]
 

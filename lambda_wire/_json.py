@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, TypeAlias
-
 from lambda_wire._malformed import Malformed, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, TypeAlias
 
 __all__ = ["Json", "json_text", "parse_json", "require_json"]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 #: A buffered event, response or error document. Source: the emulator's refusal text and AWS's managed-instances
 #: interop model ("6 MiB + 100 bytes"); AWS documents "6 MB". Beyond it: 413 RequestEntityTooLarge.

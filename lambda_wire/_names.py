@@ -7,7 +7,10 @@ Header names are written as AWS writes them; comparison is always without case (
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 # -- Runtime API, version 2018-06-01
 NEXT_PATH: Final = "/2018-06-01/runtime/invocation/next"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from binascii import unhexlify
-from typing import Final
 
 from lambda_wire._malformed import Malformed, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["LETTERS_AND_DIGITS", "UNRESERVED", "decode_percents", "encode_percents", "text_bytes"]
 
@@ -21,6 +24,8 @@ def encode_percents(text: str, plain: frozenset[int]) -> str:
     Raises:
         Malformed: It holds a surrogate that stands for no byte.
     """
+    if text.isascii() and plain.issuperset(text.encode()):
+        return text
     return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in text_bytes(text))
 
 

@@ -8,7 +8,13 @@ and ``__post_init__`` called once, when every field has its value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+else:
+    from lambda_wire._typing import TypeVar
 
 __all__ = ["field", "record", "replaced"]
 
@@ -43,16 +49,25 @@ class _Record:
     _names: ClassVar[tuple[str, ...]]
     _shown: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[dict[str, object]]
+    _setters: ClassVar[dict[str, Callable[[object, object], None]]]
+    """Of the slots: the only way past ``__setattr__``."""
 
     def __init__(self, **given: object) -> None:
-        if len(given) != len(self._names):
+        setters = self._setters
+        if len(given) != len(setters):
             given = self._defaults | given
-        if len(given) != len(self._names) or any(name not in given for name in self._names):
-            wrong = sorted(given.keys() ^ set(self._names))
-            raise TypeError(f"{type(self).__name__}() has fields {list(self._names)}; missing or unknown: {wrong}")
-        for name in self._names:
-            object.__setattr__(self, name, given[name])
+        if len(given) != len(setters):
+            raise self._wrong_fields(given)
+        try:
+            for name, value in given.items():
+                setters[name](self, value)
+        except KeyError:
+            raise self._wrong_fields(given) from None
         self.__post_init__()
+
+    def _wrong_fields(self, given: dict[str, object]) -> TypeError:
+        wrong = sorted(given.keys() ^ self._setters.keys())
+        return TypeError(f"{type(self).__name__}() has fields {list(self._names)}; missing or unknown: {wrong}")
 
     def __post_init__(self) -> None:
         """Validate. A record without rules has nothing to do here."""
@@ -80,8 +95,8 @@ class _Record:
         return tuple(getattr(self, name) for name in self._names)
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        for name, value in zip(self._names, state, strict=True):
-            object.__setattr__(self, name, value)
+        for setter, value in zip(self._setters.values(), state, strict=True):
+            setter(self, value)
 
 
 if TYPE_CHECKING:
@@ -100,7 +115,7 @@ else:
         fields = {name: declared.pop(name, _REQUIRED) for name in cls.__annotations__}
         fields = {name: made if isinstance(made, _Field) else _Field(made, shown=True) for name, made in fields.items()}
         names = tuple(fields)
-        return type(
+        made = type(
             cls.__name__,
             (_Record,),
             declared
@@ -109,9 +124,11 @@ else:
                 "__match_args__": (),
                 "_names": names,
                 "_shown": tuple(name for name in names if fields[name].shown),
-                "_defaults": {name: made.default for name, made in fields.items() if made.default is not _REQUIRED},
+                "_defaults": {name: it.default for name, it in fields.items() if it.default is not _REQUIRED},
             },
         )
+        made._setters = {name: getattr(made, name).__set__ for name in names}
+        return made
 
 
 def replaced(value: _T, **changes: Any) -> _T:  # noqa: ANN401  # a field may be of any type

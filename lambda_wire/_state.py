@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final, TypeAlias, TypeVar
 
 from lambda_wire._events import (
     Accepted,
@@ -34,10 +33,20 @@ from lambda_wire._events import (
     RestoreReady,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, TypeAlias, TypeVar
+else:
+    from lambda_wire._typing import TypeVar
+
+
 __all__ = ["ATTEMPTS", "LIFECYCLE", "TURNS", "Act", "Attempt", "State", "Table", "Turn"]
 
 _S = TypeVar("_S")
-Table: TypeAlias = Mapping[_S, Mapping[type, _S]]
+if TYPE_CHECKING:
+    Table: TypeAlias = Mapping[_S, Mapping[type, _S]]
+else:
+    Table = Mapping  # which takes parameters, too
 
 
 class State(Enum):
@@ -53,6 +62,8 @@ class State(Enum):
     RESTORE_READY = "RestoreReady"
     RESTORING = "Restoring"
     RESTORE_ERROR = "RuntimeRestoreErrorState"
+
+    __hash__ = object.__hash__  # of one object each: the one of Enum is Python code
 
 
 LIFECYCLE: Final[Table[State]] = {
@@ -116,6 +127,8 @@ class Attempt(Enum):
     ANSWERED = "ANSWERED"
     EXPIRED = "EXPIRED"
 
+    __hash__ = object.__hash__
+
 
 ATTEMPTS: Final[Table[Attempt]] = {
     Attempt.RUNNING: {
@@ -151,6 +164,8 @@ class Turn(Enum):
     """The last answer is complete."""
     CLOSED = "CLOSED"
 
+    __hash__ = object.__hash__
+
 
 class Act(Enum):
     """What happens on one connection, whoever does it."""
@@ -167,6 +182,8 @@ class Act(Enum):
     ANSWER_PART = "ANSWER_PART"
     ANSWER_ENDED = "ANSWER_ENDED"
     CONNECTION_CLOSED = "CONNECTION_CLOSED"
+
+    __hash__ = object.__hash__
 
 
 TURNS: Final[Mapping[Turn, Mapping[Act, Turn]]] = {

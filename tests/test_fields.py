@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 
 import pytest
 
 from lambda_wire._fields import (
+    are_plain,
     as_bytes,
     is_bytes_like,
     is_field_value,
@@ -103,6 +105,33 @@ def test_surrogates_do_not_arrive(value: str) -> None:
     replaced = without_surrogates(value)
     require_text(replaced, "message")
     assert replaced == "".join("?" if "\ud800" <= character <= "\udfff" else character for character in value)
+
+
+def test_every_plain_character() -> None:
+    """Visible ASCII and nothing else, wherever it stands."""
+    visible = {chr(code) for code in range(0x21, 0x7F)}
+    for around in ("{}", "a{}", "{}a", "a{}a"):
+        assert {chr(code) for code in range(0x300) if are_plain("b", around.format(chr(code)))} == visible
+
+
+@pytest.mark.parametrize("texts", [("",), (), ("", "a", ""), ("text/plain;charset=utf-8", "id")])
+def test_plain_texts(texts: tuple[str, ...]) -> None:
+    """Any number; each may stand in a field and in a document as it is."""
+    assert are_plain(*texts)
+    for text in texts:
+        require_field_value(text, "content_type")
+        require_text(text, "message")
+
+
+@pytest.mark.parametrize(
+    "value", ["a b", " ", "a\tb", "\x7f", "é", "\udcff", chr(0xD800), 5, None, b"a", ["a"], bytearray()]
+)
+def test_what_is_not_plain(value: object) -> None:
+    """It need not be wrong; what is no string is not plain either, beside one that is."""
+    ask: Callable[..., bool] = are_plain
+    assert not ask(value)
+    assert not ask("a", value)
+    assert not ask(value, "a")
 
 
 @pytest.mark.parametrize("value", [5, None, b"a", ["a"]])

@@ -8,6 +8,8 @@ import weakref
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lambda_wire._record import field, record, replaced
 
@@ -63,6 +65,16 @@ class Checked:
         return 2 * self.size
 
 
+@record
+class Painted:
+    """Looks its value up."""
+
+    colour: str
+
+    def __post_init__(self) -> None:
+        raise KeyError("no such colour")
+
+
 ANY_POINT: Any = Point  # calls that a type checker would rightly refuse
 ANY_REQUIRED: Any = Required
 
@@ -85,6 +97,29 @@ def test_takes_exactly_its_fields(given: dict[str, object]) -> None:
     """A missing or an unknown name is named."""
     with pytest.raises(TypeError, match=r"Point\(\) has fields .* missing or unknown: \[.*'(x|z)'"):
         ANY_POINT(**given)
+
+
+@given(names=st.lists(st.sampled_from(["x", "y", "secret", "note", "label", "z", "w"]), unique=True))
+def test_is_made_or_refused_by_its_names_alone(names: list[str]) -> None:
+    """In any order; what is not given has its default, and what has none is named when it is missing."""
+    given_values = {name: f"given {name}" for name in names}
+    unknown = set(names) & {"z", "w"}
+    if "x" in names and not unknown:
+        point = ANY_POINT(**given_values)
+        defaults = {"y": 2, "secret": "hidden", "note": b"", "label": "shown"}
+        assert {name: getattr(point, name) for name in ("x", *defaults)} == defaults | given_values
+        return
+    with pytest.raises(TypeError, match=r"^Point\(\) has fields \['x', 'y', 'secret', 'note', 'label'\]; ") as caught:
+        ANY_POINT(**given_values)
+    assert caught.value.__cause__ is None
+    for name in unknown | ({"x"} - set(names)):
+        assert f"'{name}'" in str(caught.value).partition("missing or unknown: ")[2]
+
+
+def test_what_its_own_check_raises_is_not_taken_for_a_wrong_field() -> None:
+    """``__post_init__`` may raise anything."""
+    with pytest.raises(KeyError, match="no such colour"):
+        Painted(colour="x")
 
 
 def test_a_declared_field_may_be_required() -> None:
