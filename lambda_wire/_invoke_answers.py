@@ -13,7 +13,6 @@ from lambda_wire import _names as names
 from lambda_wire._event_stream import EventStreamHeader, EventStreamMessage
 from lambda_wire._fields import without_surrogates
 from lambda_wire._heads import field_value
-from lambda_wire._http11 import ResponseHead
 from lambda_wire._invoke_events import (
     REQUEST_ID,
     SAID_ELSEWHERE,
@@ -27,6 +26,7 @@ from lambda_wire._invoke_events import (
 )
 from lambda_wire._json import Json, json_text, parse_json
 from lambda_wire._malformed import Malformed, quote
+from lambda_wire._messages import ResponseHead
 from lambda_wire._types import Headers
 
 __all__ = [
@@ -152,6 +152,21 @@ def _shape_name(error_type: str) -> str:
 # -- messages
 
 
+def _headers(*pairs: tuple[str, str]) -> tuple[EventStreamHeader, ...]:
+    return tuple(EventStreamHeader(name=name, value=value) for name, value in pairs if value)
+
+
+def _event_headers(event_type: str, content_type: str) -> tuple[EventStreamHeader, ...]:
+    return _headers(
+        (names.EVENT_TYPE, event_type), (names.EVENT_CONTENT_TYPE, content_type), (names.MESSAGE_TYPE, "event")
+    )
+
+
+#: Made once, because a message whose headers are the ones written last costs least.
+_CHUNK_HEADERS: Final = _event_headers(names.PAYLOAD_CHUNK, names.OCTET_STREAM)
+_COMPLETE_HEADERS: Final = _event_headers(names.INVOKE_COMPLETE, names.JSON)
+
+
 def encode_message(event: PayloadChunk | InvokeComplete | InvokeFailed) -> EventStreamMessage:
     """Return the message that says ``event``; its headers in AWS's order.
 
@@ -160,9 +175,9 @@ def encode_message(event: PayloadChunk | InvokeComplete | InvokeFailed) -> Event
     """
     match event:
         case PayloadChunk():
-            return _event_message(names.PAYLOAD_CHUNK, names.OCTET_STREAM, event.payload)
+            return EventStreamMessage(headers=_CHUNK_HEADERS, payload=event.payload)
         case InvokeComplete():
-            return _event_message(names.INVOKE_COMPLETE, names.JSON, _completion(event))
+            return EventStreamMessage(headers=_COMPLETE_HEADERS, payload=_completion(event))
         case InvokeFailed():
             return EventStreamMessage(
                 headers=_headers(
@@ -173,17 +188,6 @@ def encode_message(event: PayloadChunk | InvokeComplete | InvokeFailed) -> Event
             )
         case _ as never:
             assert_never(never)
-
-
-def _event_message(event_type: str, content_type: str, payload: bytes) -> EventStreamMessage:
-    headers = _headers(
-        (names.EVENT_TYPE, event_type), (names.EVENT_CONTENT_TYPE, content_type), (names.MESSAGE_TYPE, "event")
-    )
-    return EventStreamMessage(headers=headers, payload=payload)
-
-
-def _headers(*pairs: tuple[str, str]) -> tuple[EventStreamHeader, ...]:
-    return tuple(EventStreamHeader(name=name, value=value) for name, value in pairs if value)
 
 
 def _completion(event: InvokeComplete) -> bytes:

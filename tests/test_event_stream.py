@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from fuzz.fuzz_event_stream import Verdict, agreed, one_input, sealed, verdict
 from lambda_wire import _event_stream as event_stream
 from lambda_wire import _limits as limits
-from lambda_wire._buffer import Buffer
 from lambda_wire._event_stream import (
     EventStreamDecoder,
     EventStreamHeader,
@@ -550,24 +549,6 @@ class TestStream:
         assert not decoder.ended
 
 
-class CountingBuffer(Buffer):
-    """Counts the bytes that reads copy, and the reads."""
-
-    copied = 0
-    reads = 0
-
-    def peek(self, count: int) -> bytes:
-        return self._counted(super().peek(count))
-
-    def take_up_to(self, count: int) -> bytes:
-        return self._counted(super().take_up_to(count))
-
-    def _counted(self, data: bytes) -> bytes:
-        self.copied += len(data)
-        self.reads += 1
-        return data
-
-
 @pytest.fixture
 def summed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list of the sizes that checksums were computed of."""
@@ -584,44 +565,167 @@ def summed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 class TestCost:
     """Double the input, double the work; seen by counting copies and checksums, not by a clock."""
 
-    def work(self, pieces: list[bytes], summed: list[int]) -> tuple[int, int, int]:
-        """Return bytes copied, reads of the buffer, bytes summed."""
+    def work(self, pieces: list[bytes], summed: list[int]) -> int:
+        """Return the bytes summed."""
         decoder = EventStreamDecoder(Role.CLIENT)
-        buffer = decoder._buffer = CountingBuffer()
         summed.clear()
         read_on(decoder, pieces)
-        assert len(buffer) == 0
-        return buffer.copied, buffer.reads, sum(summed)
+        assert not decoder._begun
+        return sum(summed)
 
     def test_many_messages_in_one_delivery(self, summed: list[int]) -> None:
-        """A large buffer full of small messages: each byte is copied once, and each prelude once more."""
+        """Headers are summed once a sweep; of each message then only its payload is."""
         for count in (1000, 2000):
-            copied, reads, total = self.work([COMPLETE * count], summed)
-            assert copied == count * (len(COMPLETE) + 12)
-            assert reads == 4 * count
-            assert total == count * (len(COMPLETE) + 8 - 4)
+            self.work([COMPLETE * count], summed)
+            assert summed[:3] == [8, 96, 2]  # the first is read plainly
+            assert summed[3:] == [8, 96, *[2] * (count - 1)]
+
+    def test_messages_of_many_lengths(self, summed: list[int]) -> None:
+        """Each byte is summed once, and the lengths in front once more."""
+        block = COMPLETE[12:96]
+        wire = b"".join([framed(block, bytes(size % 50)) for size in range(1000)])
+        assert self.work([wire], summed) == len(wire) + 1000 * (8 - 4)
 
     def test_a_message_that_trickles_in(self, summed: list[int]) -> None:
         """Byte by byte costs what it costs at once: nothing is looked at again."""
         wire = framed(COMPLETE[12:96], bytes(50_000))
         at_once = self.work([wire], summed)
-        assert at_once[0] == len(wire) + 12
+        assert at_once == len(wire) + 8 - 4
         assert self.work([wire[at : at + 1] for at in range(len(wire))], summed) == at_once
 
-    def test_many_headers(self, summed: list[int]) -> None:
-        """They are read in one pass over one copy."""
-        once, twice = [
-            framed(b"".join([header(b"%06d" % number, 7, b"\0\1x") for number in range(count)]))
-            for count in (10_000, 20_000)
-        ]
-        assert self.work([twice], summed)[0] <= 2 * self.work([once], summed)[0]
+    def test_many_deliveries_before_the_first_is_read(self) -> None:
+        """What comes meanwhile is kept together, and moved once."""
+        decoder = EventStreamDecoder(Role.CLIENT)
+        for byte in COMPLETE * 2:
+            decoder.feed(bytes([byte]))
+        assert [decoder.next_message() for _ in range(3)] == [COMPLETE_MESSAGE] * 2 + [NEED_DATA]
+        assert not decoder._later
+
+    def test_few_and_small_blocks_of_headers_are_remembered(self) -> None:
+        """However many a peer sends, and however large."""
+        decoder = EventStreamDecoder(Role.CLIENT)
+        large = framed(header(b"n", 6, b"\x02\x00" + bytes(512)))
+        for number in range(100):
+            read_on(decoder, [framed(header(b"%d" % number, 0, b"")), large])
+            assert 1 <= len(decoder._known) <= 8
+            assert all(len(block) <= 512 for block in decoder._known)
+
+    def test_few_messages_are_made_before_they_are_asked_for(self) -> None:
+        """A large delivery is not held twice."""
+        decoder = EventStreamDecoder(Role.CLIENT)
+        decoder.feed(framed(COMPLETE[12:96], bytes(1000)) * 100)
+        for _ in range(50):
+            assert isinstance(decoder.next_message(), EventStreamMessage)
+            assert len(decoder._ready) <= 15
 
     def test_nothing_is_reserved_for_what_is_announced(self) -> None:
         """Four gigabytes are announced; what is held is what came."""
         decoder = EventStreamDecoder(Role.CLIENT)
         read_on(decoder, [prelude(2**32 - 1, 2**31), b"x"])
-        assert len(decoder._buffer) == 13
-        assert decoder._buffer._data.__sizeof__() < 1000
+        assert len(decoder._begun) == 13
+        assert decoder._begun.__sizeof__() < 1000
+
+
+def one_by_one(wire: bytes, role: Role) -> Verdict:
+    """Return what comes of a stream when each message is read from its first byte to its last, by a new decoder."""
+    messages: list[EventStreamMessage] = []
+    start = 0
+    while start < len(wire):
+        decoder = EventStreamDecoder(role)
+        message: object = NEED_DATA
+        at = start
+        try:
+            while message is NEED_DATA and at < len(wire):
+                decoder.feed(wire[at : at + 1])
+                at += 1
+                message = decoder.next_message()
+            decoder.feed(b"")
+            decoder.next_message()
+        except Malformed as fault:
+            return messages, str(Malformed(fault.reason, at=start + (fault.at or 0)))
+        assert isinstance(message, EventStreamMessage)
+        messages.append(message)
+        start = at
+    return messages, ""
+
+
+BLOCKS = st.sampled_from(
+    [
+        b"",
+        COMPLETE[12:96],
+        header(b"n", 0, b""),
+        header(b"n", 1, b""),
+        header(b"n", 0, b"") * 2,
+        header(b"m", 6, b"\x01\xf9" + bytes(505)),
+        header(b"m", 6, b"\x01\xfc" + bytes(508)),
+        b"\x01n\x0a",
+    ]
+)
+
+
+class TestSweep:
+    """What is read in one sweep, with headers that are remembered, is what is read plainly."""
+
+    @BOTH
+    @given(
+        frames=st.lists(st.tuples(BLOCKS, st.binary(max_size=3), st.integers(1, 4)), max_size=6),
+        at=st.integers(0, 3000),
+        bit=st.integers(0, 8),
+        lost=st.integers(0, 20),
+    )
+    def test_it_is_as_plain(
+        self, role: Role, frames: list[tuple[bytes, bytes, int]], at: int, bit: int, lost: int
+    ) -> None:
+        """The same messages, the same fault at the same byte: of runs, of repeated blocks, of a bit that flipped."""
+        wire = bytearray(b"".join([framed(block, payload) * times for block, payload, times in frames]))
+        if at < len(wire) and bit < 8:
+            wire[at] ^= 1 << bit
+        data = bytes(wire[: len(wire) - lost] if lost < len(wire) else wire)
+        assert agreed(data, role) == one_by_one(data, role)
+
+    @BOTH
+    @pytest.mark.parametrize("before", [1, 2, 3])
+    def test_every_bit_counts_after_others(self, role: Role, before: int) -> None:
+        """Also of a message that looks like the ones before."""
+        for bit in range(8 * len(COMPLETE)):
+            flipped = bytearray(COMPLETE)
+            flipped[bit // 8] ^= 1 << bit % 8
+            wire = COMPLETE * before + bytes(flipped) + COMPLETE
+            assert verdict([wire], role) == one_by_one(wire, role)
+
+    def test_a_service_still_limits_payloads(self) -> None:
+        """Of a message whose headers it knows."""
+        wire = HI + HI + framed(b"", bytes(limits.MAX_EVENT_STREAM_PAYLOAD + 1))
+        assert verdict([wire], Role.SERVER)[1].startswith("expected at most 25165824 bytes of payload, got 25165825")
+        assert len(verdict([wire], Role.CLIENT)[0]) == 3
+
+    def test_the_fault_waits_for_its_turn(self) -> None:
+        """What came before it is given first; then it is for ever."""
+        decoder = EventStreamDecoder(Role.CLIENT)
+        decoder.feed(HI * 3 + bytes(12) + HI)
+        assert [decoder.next_message() for _ in range(3)] == [EventStreamMessage(payload=b"hi")] * 3
+        for _ in range(2):
+            with pytest.raises(Malformed, match="prelude CRC"):
+                decoder.next_message()
+
+    @given(messages=st.lists(MESSAGES, min_size=1, max_size=3), times=st.integers(1, 3))
+    def test_written_again_it_is_the_same(self, messages: list[EventStreamMessage], times: int) -> None:
+        """Headers that were written last are not encoded again; other ones that are equal give the same bytes."""
+        for message in messages:
+            again = EventStreamMessage(headers=(*message.headers,), payload=message.payload)
+            wires = {encode_event_stream(made) for made in [message] * times + [again]}
+            assert wires == {framed(b"".join(map(header_bytes, message.headers)), message.payload)}
+
+    def test_large_headers_are_not_kept(self) -> None:
+        """Nothing large outlives its message."""
+        message = EventStreamMessage(headers=tuple(wide_headers(limits.MAX_EVENT_STREAM_HEADERS)))
+        assert encode_event_stream(message) == encode_event_stream(message)
+        assert event_stream._written[0][0] is not message.headers
+
+
+def header_bytes(held: EventStreamHeader) -> bytes:
+    """Return a header alone, cut out of a message."""
+    return encode_event_stream(EventStreamMessage(headers=(held,)))[12:-4]
 
 
 class TestFuzz:

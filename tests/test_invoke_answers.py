@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambda_wire._event_stream import EventStreamHeader, EventStreamMessage, HeaderType, encode_event_stream
-from lambda_wire._http11 import ResponseHead
 from lambda_wire._invoke_answers import (
     decode_accepted,
     decode_answered,
@@ -30,6 +29,7 @@ from lambda_wire._invoke_events import (
     PayloadChunk,
 )
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import ResponseHead
 from lambda_wire._types import Headers
 from tests.real_parts import need_module
 
