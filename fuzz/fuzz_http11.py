@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from lambda_wire._events import ConnectionClosed
-from lambda_wire._http11 import HttpEvent, MalformedMessage, MessageEnd, MessageReader, RequestHead, ResponseHead
+from lambda_wire._http11 import MessageReader
+from lambda_wire._messages import HttpEvent, MalformedMessage, MessageEnd, RequestHead, ResponseHead
 from lambda_wire._signals import NEED_DATA, Role, Signal
 from lambda_wire.testing import deliveries
 

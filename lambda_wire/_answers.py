@@ -7,24 +7,28 @@ where Go's server begins to chunk at 2,049 bytes.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
-
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
 from lambda_wire._events import Accepted, Answer, Continue, Invocation, Pong, Refused, RestoreReady
 from lambda_wire._fields import without_surrogates
 from lambda_wire._heads import encode_response_head, field_value
-from lambda_wire._http11 import ResponseHead
 from lambda_wire._invocation import decode_invocation, encode_invocation
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._routes import route_of
 from lambda_wire._types import BytesLike, Headers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, TypeAlias, assert_never
+else:
+    from lambda_wire._typing import assert_never
 
 __all__ = ["FinalAnswer", "decode_answer", "encode_answer"]
 
 FinalAnswer: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong
 
 _REQUEST_ID: Final = names.AWS_REQUEST_ID.lower()
+_ACCEPTED: Final = Accepted()
 _OK: Final = b'{"status":"OK"}\n'
 _GO_ESCAPES: Final = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
@@ -63,7 +67,7 @@ def _parts(event: FinalAnswer) -> tuple[int, Headers, bytes]:
         case Pong():
             return 200, (), b"pong"
         case _ as never:
-            assert_never(never)
+            return assert_never(never)
 
 
 def _refusal_parts(event: Refused) -> tuple[Headers, bytes]:
@@ -85,33 +89,39 @@ def _document(event: Refused) -> bytes:
     return text.encode() + b"\n"
 
 
-def decode_answer(ask: type, head: ResponseHead, body: bytes) -> FinalAnswer:
+def decode_answer(ask: type, status: int, headers: Headers, body: bytes) -> FinalAnswer:
     """Return what a complete response to ``ask`` says.
 
     A 2xx to a report is an acceptance whatever its number: AWS's own clients take 200 and 204 beside 202. Where only
     the status answers, fields and body do not matter, save that nothing may pass for an answer that is an invocation:
     the emulator's snapshot mode lends ``/restore/next`` the invocation that ``/next`` then never gives (observed).
 
+    Args:
+        ask: The type of what was asked.
+        status: Of the response.
+        headers: Its fields, names in lower case.
+        body: All of it.
+
     Raises:
         Malformed: This status does not answer ``ask``, an invocation cannot be answered (no request id), or an
             invocation answers what is no poll for one.
     """
-    if 400 <= head.status <= 599:
-        return _decode_refusal(head, body)
+    if 400 <= status <= 599:
+        return _decode_refusal(status, headers, body)
     answers = route_of(ask).answers
-    if Accepted in answers and 200 <= head.status <= 299:
-        return Accepted()
-    if head.status != 200:
-        raise Malformed(f"expected status 200 or a refusal after {ask.__name__}, got {head.status}")
+    if Accepted in answers and 200 <= status <= 299:
+        return _ACCEPTED
+    if status != 200:
+        raise Malformed(f"expected status 200 or a refusal after {ask.__name__}, got {status}")
     if Invocation in answers:
-        return decode_invocation(head.headers, body)
-    if request_id := field_value(head.headers, _REQUEST_ID):
+        return decode_invocation(headers, body)
+    if request_id := field_value(headers, _REQUEST_ID):
         raise Malformed(f"expected no invocation after {ask.__name__}, got {quote(request_id)}")
     return RestoreReady() if RestoreReady in answers else Pong()
 
 
-def _decode_refusal(head: ResponseHead, body: bytes) -> Refused:
-    allow = field_value(head.headers, names.ALLOW.lower())
+def _decode_refusal(status: int, headers: Headers, body: bytes) -> Refused:
+    allow = field_value(headers, names.ALLOW.lower())
     try:
         document = decode_error(body)
         error_type = without_surrogates(document.error_type)
@@ -120,4 +130,4 @@ def _decode_refusal(head: ResponseHead, body: bytes) -> Refused:
         error_type = error_message = ""
     if not (error_type or error_message):  # no error document: what it says is kept as it stands
         error_message = body.decode("utf-8", "replace").removesuffix("\n")
-    return Refused(status=head.status, error_type=error_type, error_message=error_message, allow=allow)
+    return Refused(status=status, error_type=error_type, error_message=error_message, allow=allow)

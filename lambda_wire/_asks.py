@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, assert_never
-
 from lambda_wire import _names as names
 from lambda_wire._events import (
     Ask,
@@ -17,10 +15,15 @@ from lambda_wire._events import (
     RestoreErrorReported,
 )
 from lambda_wire._heads import field_value
-from lambda_wire._record import record
 from lambda_wire._types import Headers
 
-__all__ = ["Request", "RequestParts", "decode_ask", "decode_start", "encode_ask"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, TypeAlias, assert_never
+else:
+    from lambda_wire._typing import assert_never
+
+__all__ = ["Request", "decode_ask", "decode_start", "encode_ask"]
 
 _CONTENT_TYPE = names.CONTENT_TYPE.lower()
 _ERROR_TYPE = names.FUNCTION_ERROR_TYPE.lower()
@@ -42,25 +45,15 @@ Request: TypeAlias = (
 """An ``Ask`` that begins a request."""
 
 
-@record
-class RequestParts:
-    """What a request says, and where."""
-
-    fields: Headers = ()
-    payload: bytes = b""
-    request_id: str = ""
-    invocation_id: str = ""
-
-
-def encode_ask(event: Request) -> RequestParts:
-    """Return the parts of the request that says ``event``.
+def encode_ask(event: Request) -> tuple[Headers, bytes]:
+    """Return the fields and the payload of the request that says ``event``.
 
     Empty fields are left out, so an invocation id is echoed exactly when there is one. Both error trailers are
     declared before they are needed: the service drops undeclared ones silently (observed).
     """
     match event:
         case NextAsked() | RestoreAsked() | PingAsked():
-            return RequestParts()
+            return (), b""
         case ResponseStarted():
             fields = _present(
                 (names.CONTENT_TYPE, event.content_type),
@@ -69,13 +62,12 @@ def encode_ask(event: Request) -> RequestParts:
                 (names.TRANSFER_ENCODING, "chunked"),
                 (names.TRAILER, f"{names.FUNCTION_ERROR_TYPE}, {names.FUNCTION_ERROR_BODY}"),
             )
-            return RequestParts(fields=fields, request_id=event.request_id, invocation_id=event.invocation_id)
+            return fields, b""
         case BufferedResponse():
-            return _counted(event.payload, event.request_id, event.invocation_id, content_type=event.content_type)
+            return _counted(event.payload, event.invocation_id, content_type=event.content_type)
         case ErrorReported():
             return _counted(
                 event.payload,
-                event.request_id,
                 event.invocation_id,
                 content_type=event.content_type,
                 error_type=event.error_type,
@@ -91,18 +83,12 @@ def encode_ask(event: Request) -> RequestParts:
         case RestoreErrorReported():
             return _counted(event.payload, content_type=event.content_type, error_type=event.error_type)
         case _ as never:
-            assert_never(never)
+            return assert_never(never)
 
 
 def _counted(
-    payload: bytes,
-    request_id: str = "",
-    invocation_id: str = "",
-    *,
-    content_type: str,
-    error_type: str = "",
-    xray_cause: str = "",
-) -> RequestParts:
+    payload: bytes, invocation_id: str = "", *, content_type: str, error_type: str = "", xray_cause: str = ""
+) -> tuple[Headers, bytes]:
     fields = _present(
         (names.CONTENT_TYPE, content_type),
         (names.FUNCTION_ERROR_TYPE, error_type),
@@ -110,7 +96,7 @@ def _counted(
         (names.INVOCATION_ID, invocation_id),
         (names.CONTENT_LENGTH, str(len(payload))),
     )
-    return RequestParts(fields=fields, payload=payload, request_id=request_id, invocation_id=invocation_id)
+    return fields, payload
 
 
 def _present(*fields: tuple[str, str]) -> Headers:

@@ -2,23 +2,40 @@
 
 Bytes go in at the end and out at the front. A search resumes where the last one stopped, so a peer that sends one
 byte at a time costs no more than one that sends the message whole.
+
+Theory of operation. What was received as ``bytes`` is kept as it came, and copied once, on its way out. ``_data`` is
+read first, from ``_at`` on, and ``_later`` after it: small pieces are appended to a ``bytearray``, of which only the
+last can be one that grows. Who must see what lies across an edge joins it (``_join``), at a price that doubles only
+when the input does: into new ``bytes`` when that at least doubles what is copied again, else at the end of what grows.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._types import BytesLike
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 __all__ = ["Buffer"]
+
+_KEPT: Final = 1024  # a piece of that size is kept as it came: what it is made of weighs little beside it
 
 
 class Buffer:
-    """A ``bytearray`` that answers bounded reads; each returns ``None`` while bytes are missing."""
+    """Answers bounded reads; each returns ``None`` while bytes are missing."""
 
-    __slots__ = ("_data", "_searched", "_separators", "taken")
+    __slots__ = ("_at", "_data", "_later", "_searched", "_separators", "_size", "taken")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
+        self._at = 0
+        """Where in ``_data`` the next byte is. ``_data`` is at its end only when nothing is there."""
+        self._later: deque[bytes | bytearray] = deque()
+        self._size = 0
         self._searched = 0
         self._separators: tuple[bytes, ...] = ()
         """What is not among the first ``_searched`` bytes."""
@@ -26,23 +43,73 @@ class Buffer:
         """Bytes taken since the buffer was made: the offset that error messages name."""
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._size
 
     def feed(self, data: BytesLike) -> None:
         """Append ``data``."""
-        self._data += data
+        if type(data) is bytes and (not self._size or len(data) >= _KEPT):
+            self._append(data)
+            return
+        last = self._later[-1] if self._later else self._data
+        if not isinstance(last, bytearray):
+            self._append(bytearray(data))
+            return
+        if self._at and not self._later:
+            del last[: self._at]
+            self._at = 0
+        before = len(last)
+        last += data
+        self._size += len(last) - before
+
+    def _append(self, piece: bytes | bytearray) -> None:
+        if self._size:
+            self._later.append(piece)
+        else:
+            self._data, self._at = piece, 0
+        self._size += len(piece)
 
     def peek(self, count: int) -> bytes:
         """Return up to ``count`` bytes without taking them."""
-        return bytes(self._data[:count])
+        self._join(count)
+        return bytes(self._data[self._at : self._at + count])
+
+    def window(self, count: int) -> tuple[bytes, int]:
+        """Return bytes, and where in them those begin that come next: ``count`` of them at least, or all there are."""
+        self._join(count)
+        if type(self._data) is not bytes:
+            self._data, self._at = bytes(self._data[self._at :]), 0  # once, however many looks follow
+        return self._data, self._at
 
     def take(self, count: int) -> bytes | None:
         """Take exactly ``count`` bytes."""
-        return self._cut(count) if len(self._data) >= count else None
+        return self._cut(count) if self._size >= count else None
+
+    def take_after(self, skipped: int, count: int) -> bytes:
+        """Take ``count`` bytes after as many as are thrown away. All of them are there."""
+        self.skip(skipped)
+        return self._cut(count)
 
     def take_up_to(self, count: int) -> bytes:
         """Take what is there, at most ``count`` bytes; ``b""`` when nothing is."""
-        return self._cut(min(count, len(self._data)))
+        return self._cut(min(count, self._size))
+
+    def skip(self, count: int) -> None:
+        """Throw ``count`` bytes away. All of them are there."""
+        if count >= len(self._data) - self._at:
+            self._cut(count)
+            return
+        self._at += count
+        self._size -= count
+        self._searched, self.taken = 0, self.taken + count
+
+    def find(self, separator: bytes, limit: int) -> int:
+        """Return how many bytes there are through a separator, 0 when it does not end within ``limit`` bytes."""
+        self._join(limit)
+        start = self._at
+        if self._searched and any(separator.endswith(known) for known in self._separators):
+            start += max(0, self._searched - len(separator) + 1)
+        found = self._data.find(separator, start, self._at + limit)
+        return found - self._at + len(separator) if found >= 0 else 0
 
     def take_until(self, *separators: bytes, limit: int) -> bytes | None:
         """Take everything through the earliest separator.
@@ -50,25 +117,72 @@ class Buffer:
         Raises:
             Malformed: No separator ends within ``limit`` bytes.
         """
+        self._join(limit)
         if separators != self._separators:
             self._separators, self._searched = separators, 0
-        end = limit + 1
+        at = self._at
+        end = at + limit + 1
         for separator in separators:
-            found = self._data.find(separator, max(0, self._searched - len(separator) + 1), end - 1)
+            found = self._data.find(separator, at + max(0, self._searched - len(separator) + 1), end - 1)
             if found >= 0:
                 end = found + len(separator)
-        if end <= limit:
-            return self._cut(end)
-        self._searched = min(len(self._data), limit)
+        if end <= at + limit:
+            return self._cut(end - at)
+        self._searched = min(self._size, limit)
         if self._searched >= limit:
-            reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self._data[:limit])}"
+            reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self.peek(limit))}"
             raise Malformed(reason, at=self.taken + limit)
         return None
 
+    def _join(self, count: int) -> None:
+        """See to it that ``count`` bytes, or all there are, lie in ``_data``."""
+        if not self._later or len(self._data) - self._at >= count:
+            return
+        held = len(self._data) - self._at
+        pieces: list[bytes | bytearray] = []
+        added = 0
+        while self._later and held + added < count:
+            pieces.append(self._later.popleft())
+            added += len(pieces[-1])
+        if added >= held:
+            self._data = b"".join([self._data[self._at :], *pieces])
+        else:
+            if not isinstance(self._data, bytearray):
+                self._data = bytearray(self._data)
+            self._data += b"".join(pieces)
+            del self._data[: self._at]
+        self._at = 0
+
     def _cut(self, count: int) -> bytes:
-        with memoryview(self._data) as view:
-            taken = bytes(view[:count])
-        del self._data[:count]
+        """Take ``count`` bytes. All of them are there."""
+        data, at = self._data, self._at
+        end = at + count
+        self._size -= count
         self._searched = 0
         self.taken += count
+        if end > len(data):
+            return self._cut_across(count)
+        if type(data) is bytes:
+            taken = data[at:end]
+        else:
+            with memoryview(data) as view:
+                taken = bytes(view[at:end])
+        self._at = end
+        if end == len(data):
+            self._data, self._at = self._later.popleft() if self._later else b"", 0
         return taken
+
+    def _cut_across(self, count: int) -> bytes:
+        """Take more than lies in ``_data``: each byte is copied once."""
+        pieces: list[BytesLike] = [memoryview(self._data)[self._at :]]
+        missing = count - len(pieces[0])
+        self._data, self._at = b"", 0
+        while missing:
+            piece = self._later.popleft()
+            if len(piece) > missing:
+                self._data, self._at = piece, missing
+            pieces.append(memoryview(piece)[:missing])
+            missing -= len(pieces[-1])
+        if not self._at and self._later:
+            self._data = self._later.popleft()
+        return b"".join(pieces)

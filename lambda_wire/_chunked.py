@@ -6,8 +6,9 @@ case and with leading zeros, blanks may stand before the end of a size line. A b
 
 Theory of operation of the decoder. ``_expected`` says which part of a chunk comes next, and ``_read_part`` reads that
 part with a bounded read of the buffer. That alone would be right, and slow for small chunks: so a run of whole, plain
-chunks is first read in one sweep over a copy of the buffer's front (``_read_run``). The sweep never judges: it leaves
-whatever is odd or unfinished where it is, for ``_read_part``.
+chunks is first read in one sweep over what the buffer holds (``_read_run``), and in it a run of chunks of one size at
+once (``_read_equals``). The sweep never judges: it leaves whatever is odd or unfinished where it is, for
+``_read_part``.
 
 Sources: Go 1.26 ``net/http/internal/chunked.go``, ``net/http/transfer.go`` (``readTrailer``), ``net/textproto``; the
 emulator of aws-sam-cli 1.170.0, observed 2026-11.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
-from typing import Final, assert_never
 
 from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
@@ -26,7 +26,12 @@ from lambda_wire._limits import MAX_CHUNK_LINE, MAX_TRAILERS
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._types import BytesLike, Headers
 
-__all__ = ["CHUNK_END", "MAX_PIECE", "ChunkDecoder", "chunk_head", "encode_chunk", "encode_end"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import Final
+
+__all__ = ["CHUNK_END", "MAX_PIECE", "ChunkDecoder", "chunk_buffers", "chunk_head", "encode_chunk", "encode_end"]
 
 CHUNK_END: Final = b"\r\n"
 """What follows the data of every chunk."""
@@ -37,8 +42,11 @@ MAX_PIECE: Final = 65_536
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 _MAX_HEX_DIGITS: Final = 16  # Go: "http chunk length too large" beyond, leading zeros included
 _MAX_EXCESS: Final = 16 * 1024  # Go: "chunked encoding contains too much non-data" beyond
-_SWEEP: Final = 16 * 1024  # how much of the buffer one sweep looks at: many small chunks, and yet a cheap copy
-_SWEEP_DIGITS: Final = 4  # no chunk that can be whole within a sweep needs more
+_SWEEP: Final = 65_536  # in how much of the buffer the chunks of one sweep begin
+_PLAIN_LINE: Final = 10  # a longer size line is not read in a sweep; one that is has no excess
+_JOINED: Final = 4096  # below that, a copy costs less than a buffer of its own
+_JOIN: Final = 65_536  # how much is joined at most
+_EQUALS: Final = 8  # so many chunks of one size are looked for at first, then twice as many
 
 
 def chunk_head(size: int) -> bytes:
@@ -60,6 +68,33 @@ def encode_chunk(data: BytesLike) -> bytes:
     """
     content = bytes(data)
     return b"%b%b\r\n" % (chunk_head(len(content)), content)
+
+
+def chunk_buffers(pieces: Iterable[bytes]) -> list[BytesLike]:
+    """Return each piece as one chunk, as buffers to be written in order: small ones are joined, large ones not copied.
+
+    Raises:
+        Malformed: A piece is empty: an empty chunk ends the body.
+    """
+    buffers: list[BytesLike] = []
+    small: list[bytes] = []
+    held = 0
+    for piece in pieces:
+        size = len(piece)
+        if 0 < size < _JOINED and held < _JOIN:
+            small += (b"%x\r\n" % size, piece, CHUNK_END)
+            held += size
+            continue
+        small.append(chunk_head(size))
+        if size < _JOINED:
+            buffers.append(b"".join(small))
+            small, held = [piece, CHUNK_END], size
+        else:
+            buffers += (b"".join(small), piece)
+            small, held = [CHUNK_END], 0
+    if small:
+        buffers.append(b"".join(small))
+    return buffers
 
 
 def encode_end(trailers: Headers = ()) -> bytes:
@@ -94,12 +129,33 @@ def _require_trailer(name: bytes, value: bytes, *, at: int | None = None) -> Non
         raise Malformed(f"a trailer's value must have no control characters or outer blanks, got {quote(value)}", at=at)
 
 
+def _end_of_equals(window: bytes, at: int, stop: int, head: bytes, size: int, most: int) -> int:
+    """Return where a run of chunks ends that all have this size line, ``most`` of them; ``at`` when it is none.
+
+    Each byte of the framing is compared in all of them at once.
+    """
+    stride = len(head) + size + len(CHUNK_END)
+    count = min(most, (stop - at) // stride)
+    end = at + count * stride
+    if count < _EQUALS:
+        return at
+    framing = (*enumerate(head, at), *enumerate(CHUNK_END, at + len(head) + size))
+    return end if all(window[first:end:stride].count(byte) == count for first, byte in framing) else at
+
+
 class _Expected(Enum):
     SIZE = auto()
     DATA = auto()
     DATA_END = auto()
     TRAILERS = auto()
     NOTHING = auto()
+
+
+_SIZE: Final = _Expected.SIZE
+_DATA: Final = _Expected.DATA
+_DATA_END: Final = _Expected.DATA_END
+_TRAILERS: Final = _Expected.TRAILERS
+_NOTHING: Final = _Expected.NOTHING
 
 
 class ChunkDecoder:
@@ -140,7 +196,7 @@ class ChunkDecoder:
         self._keep_boundaries = keep_boundaries
         self._max_line = max_line
         self._max_trailers = max_trailers
-        self._expected = _Expected.SIZE
+        self._expected = _SIZE
         self._left = 0
         self._excess = 0
         self._ready: deque[bytes] = deque()
@@ -150,7 +206,18 @@ class ChunkDecoder:
     @property
     def finished(self) -> bool:
         """Whether the body has ended, trailers and all. What is left in the buffer belongs to the next message."""
-        return self._expected is _Expected.NOTHING
+        return self._expected is _NOTHING
+
+    @property
+    def left(self) -> int:
+        """How many bytes of data the chunk still has that is being read."""
+        return self._left
+
+    def skip(self, count: int) -> None:
+        """Take note that so many of them were received elsewhere, while the buffer was empty."""
+        self._left -= count
+        if not self._left:
+            self._expected = _DATA_END
 
     def next_piece(self) -> bytes | None:
         """Return the next data, never empty; ``None`` when more bytes are needed, or when ``finished``.
@@ -158,51 +225,72 @@ class ChunkDecoder:
         Raises:
             Malformed: This is no chunked body, or one of its parts is over its limit.
         """
-        while not self._ready:
+        ready = self._ready
+        while not ready:
             if not self._read_part():
                 return None
-        if self._keep_boundaries:
-            return self._ready.popleft()
-        piece = b"".join(self._ready)
-        self._ready.clear()
+        if self._keep_boundaries or len(ready) == 1:
+            return ready.popleft()
+        piece = b"".join(ready)
+        ready.clear()
         return piece
+
+    def take_ready(self, limit: int) -> Collection[bytes]:
+        """Take the pieces that were read together with the last one, if they are ``limit`` bytes at most.
+
+        ``next_piece`` would give them one by one. There are some only where boundaries are kept.
+        """
+        ready = self._ready
+        if not ready or sum(map(len, ready)) > limit:
+            return ()
+        self._ready = deque()
+        return ready
 
     def _read_part(self) -> bool:
         """Read what is expected next; say whether it was there."""
-        match self._expected:
-            case _Expected.SIZE:
-                return self._read_run() or self._read_size()
-            case _Expected.DATA:
-                return self._read_data()
-            case _Expected.DATA_END:
-                return self._read_data_end()
-            case _Expected.TRAILERS:
-                return self._read_trailers()
-            case _Expected.NOTHING:
-                return False
-            case _ as never:
-                assert_never(never)
+        expected = self._expected
+        if expected is _DATA:
+            return self._read_data()
+        if expected is _SIZE:
+            return self._read_run() or self._read_size()
+        if expected is _DATA_END:
+            return self._read_data_end()
+        if expected is _TRAILERS:
+            return self._read_trailers()
+        return False
 
     def _read_run(self) -> bool:
-        """Read the whole plain chunks at the front of the buffer; leave everything else."""
-        if self._excess:
+        """Read the whole plain chunks at the front of the buffer, and begin one that is not whole; leave all else."""
+        if self._excess or CHUNK_END not in self._buffer.peek(_PLAIN_LINE):
             return False
-        window = self._buffer.peek(_SWEEP)
-        at, head, size = 0, b"\r\n", 0
-        while True:
+        window, begin = self._buffer.window(_SWEEP)
+        at, stop = begin, min(begin + _SWEEP, len(window))
+        head, size, equals = CHUNK_END, 0, _EQUALS
+        while at < stop:
             if not window.startswith(head, at):
-                digits, found, _ = window[at : at + _SWEEP_DIGITS + 2].partition(b"\r\n")
-                if not found or not digits or digits.translate(None, _HEX_DIGITS):
+                line_end = window.find(CHUNK_END, at, at + _PLAIN_LINE)
+                digits = window[at : max(at, line_end)]
+                if not digits or digits.translate(None, _HEX_DIGITS):
                     break
-                head, size = digits + found, int(digits, 16)
+                head, size, equals = digits + CHUNK_END, int(digits, 16), _EQUALS
+            elif equals >= _EQUALS and size:
+                end = _end_of_equals(window, at, stop, head, size, equals)
+                if end > at:
+                    starts = range(at + len(head), end, len(head) + size + len(CHUNK_END))
+                    self._ready += [window[start : start + size] for start in starts]
+                    at, equals = end, equals * 2
+                    continue
+                equals //= 4
             start = at + len(head)
             end = start + size
-            if size == 0 or not window.startswith(CHUNK_END, end):
+            if not 0 < size <= MAX_PIECE or not window.startswith(CHUNK_END, end):
+                if size and (self._keep_boundaries or at == begin):  # else ``left`` would not be of the piece given
+                    self._left, self._expected, at = size, _DATA, start
                 break
             self._ready.append(window[start:end])
             at = end + len(CHUNK_END)
-        self._buffer.take_up_to(at)
-        return at > 0
+        self._buffer.skip(at - begin)
+        return at > begin
 
     def _read_size(self) -> bool:
         at = self._buffer.taken
@@ -216,13 +304,13 @@ class ChunkDecoder:
             raise Malformed(f"a chunk's size must be 1-{_MAX_HEX_DIGITS} hex digits, got {quote(digits)}", at=at)
         self._left = int(digits, 16)
         if self._left == 0:
-            self._expected = _Expected.TRAILERS
+            self._expected = _TRAILERS
             return True
         # As Go counts: what each chunk carries beside its data, less 16 bytes and twice its data.
         self._excess = max(0, self._excess + len(line) - 16 - 2 * self._left)
         if self._excess > _MAX_EXCESS:
             raise Malformed(f"chunk extensions outweigh the data by more than {_MAX_EXCESS} bytes", at=at)
-        self._expected = _Expected.DATA
+        self._expected = _DATA
         return True
 
     def _read_data(self) -> bool:
@@ -234,8 +322,8 @@ class ChunkDecoder:
             return False
         self._ready.append(piece)
         self._left -= len(piece)
-        if self._left == 0:
-            self._expected = _Expected.DATA_END
+        if not self._left:
+            self._expected = _DATA_END
         return True
 
     def _read_data_end(self) -> bool:
@@ -245,7 +333,7 @@ class ChunkDecoder:
             return False
         if end != CHUNK_END:
             raise Malformed(f"a chunk's data must be followed by {CHUNK_END!r}, got {quote(end)}", at=at)
-        self._expected = _Expected.SIZE
+        self._expected = _SIZE
         return True
 
     def _read_trailers(self) -> bool:
@@ -260,7 +348,7 @@ class ChunkDecoder:
         self.trailers = tuple(
             field for line in lines if (field := _decode_trailer(line, at))[0] not in names.FRAMING_FIELDS
         )
-        self._expected = _Expected.NOTHING
+        self._expected = _NOTHING
         return True
 
 

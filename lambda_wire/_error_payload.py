@@ -15,7 +15,6 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Final, TypeVar
 
 from lambda_wire import _names as names
 from lambda_wire._fields import require_string
@@ -24,6 +23,13 @@ from lambda_wire._limits import MAX_ERROR_DOCUMENT, MAX_ERROR_TYPE, MAX_TRAILERS
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, TypeVar
+else:
+    from lambda_wire._typing import TypeVar
+
 
 __all__ = [
     "MAX_TRAILER_DOCUMENT",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from lambda_wire._events import Accepted, Refused
-from lambda_wire._invoke_events import InvokeFailed, InvokeRefused
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambda_wire._events import Accepted, Refused
+    from lambda_wire._invoke_events import InvokeFailed, InvokeRefused
 
 __all__ = [
     "Busy",

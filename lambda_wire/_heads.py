@@ -6,10 +6,13 @@ A head is written from its fields and checked once, whole: a field that could en
 from __future__ import annotations
 
 import sys
-from typing import Final
 
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._types import Headers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["USER_AGENT", "encode_request_head", "encode_response_head", "field_value", "reason_phrase"]
 

@@ -1,8 +1,8 @@
-"""HTTP/1.1 messages. The only room that knows h11.
+"""HTTP/1.1 messages.
 
-A ``MessageReader`` reads one message after the other from one connection. h11 reads heads: every head is handed to it
-whole, in a connection object of its own, so that limits are on the message and never on how the network cut it. Bodies
-are framed here: counted, chunked (by our own decoder, which keeps boundaries and bounds trailers), or up to the end.
+A ``MessageReader`` reads one message after the other from one connection. Every head is parsed whole, so that limits
+are on the message and never on how the network cut it: by us when it is plain, by h11 when it is not. Bodies are framed
+here: counted, chunked (by our own decoder, which keeps boundaries and bounds trailers), or up to the end.
 
 What a request may say beyond RFC 9112 is what Go's ``net/http``, which the real service is made of, lets it say
 (``server.go`` and ``transfer.go`` of Go 1.26; every point observed with the emulator of aws-sam-cli 1.170.0, 2026-11).
@@ -11,83 +11,37 @@ What a request may say beyond RFC 9112 is what Go's ``net/http``, which the real
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, TypeAlias, assert_never
-
-import h11
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
-from lambda_wire._heads import field_value
 from lambda_wire._malformed import Malformed, quote
-from lambda_wire._record import record
+from lambda_wire._messages import (
+    HttpEvent,
+    MalformedMessage,
+    MessageEnd,
+    PlainAnswer,
+    RequestHead,
+    ResponseHead,
+    TruncatedMessage,
+)
+from lambda_wire._plain_heads import RequestParts, ResponseParts, plain_request, plain_response, plain_status_and_fields
 from lambda_wire._signals import NEED_DATA, PAUSED, Role, Signal
 from lambda_wire._types import BytesLike, Headers
+from lambda_wire._whole_body import WholeBody
 
-__all__ = [
-    "HttpEvent",
-    "MalformedMessage",
-    "MessageEnd",
-    "MessageReader",
-    "RequestHead",
-    "ResponseHead",
-    "TruncatedMessage",
-]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from typing import Final
+
+__all__ = ["MessageReader"]
 
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
 _CONTROLS_TO_BLANKS: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
-_LONGEST_REASON: Final = 100  # h11 quotes the whole line that it cannot read
 _BLANKS_AFTER_POST: Final = 4  # CR and LF before the next request line: Go forgives old clients that much
-
-
-@record
-class RequestHead:
-    """The head of a request. Header names are in lower case."""
-
-    method: str
-    target: str
-    headers: Headers
-    keep_alive: bool
-    http_version: str = "1.1"
-    expects_continue: bool = False
-    """Whether the body comes only after ``100 Continue``. Never without a body."""
-
-
-@record
-class ResponseHead:
-    """The head of a final response. Header names are in lower case."""
-
-    status: int
-    headers: Headers
-    keep_alive: bool
-
-
-@record
-class MessageEnd:
-    """The message is complete; its trailers, which only chunked bodies have."""
-
-    trailers: Headers = ()
-
-
-HttpEvent: TypeAlias = RequestHead | ResponseHead | bytes | MessageEnd | ConnectionClosed
-
-
-class MalformedMessage(Malformed):
-    """Bytes that are no HTTP/1.1 message.
-
-    Attributes:
-        status_hint: The status that a server answers this with.
-    """
-
-    def __init__(self, reason: str, *, at: int | None, status_hint: int = 400) -> None:
-        super().__init__(reason, at=at)
-        self.status_hint = status_hint
-
-
-class TruncatedMessage(MalformedMessage):
-    """A message that was fine until its connection ended."""
 
 
 class _Reading(Enum):
@@ -96,6 +50,12 @@ class _Reading(Enum):
     CHUNKED = "chunked body"
     UNTIL_CLOSE = "body that ends with its connection"
     ENDED = "end"
+
+
+_HEAD: Final = _Reading.HEAD
+_COUNTED: Final = _Reading.COUNTED
+_CHUNKED: Final = _Reading.CHUNKED
+_UNTIL_CLOSE: Final = _Reading.UNTIL_CLOSE
 
 
 class MessageReader:
@@ -114,7 +74,7 @@ class MessageReader:
         self._max_head = max_head
         self._buffer = Buffer()
         self._eof = False
-        self._fault: MalformedMessage | None = None
+        self._fault: Malformed | None = None
         self._method = "GET"
         self._blanks = 0
         """How many more CR and LF may stand before the next message."""
@@ -122,6 +82,7 @@ class MessageReader:
         self._reading = _Reading.HEAD
         self._remaining = 0
         self._chunks = ChunkDecoder(self._buffer)
+        self._whole: WholeBody | None = None
 
     @property
     def in_body(self) -> bool:
@@ -131,22 +92,83 @@ class MessageReader:
     @property
     def in_message(self) -> bool:
         """Whether a message has begun and is not complete."""
-        return self.in_body or (self._reading is _Reading.HEAD and len(self._buffer) > 0)
+        return len(self._buffer) > 0 if self._reading is _Reading.HEAD else self._reading is not _Reading.ENDED
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the peer; ``b""`` says that no more come. After that, or a fault, they are dropped."""
         if not len(data):
             self._eof = True
         elif not self._eof and self._fault is None:
-            self._buffer.feed(data)
+            self._buffer.feed(data if self.receive_buffer is None else self._receive(data))
+
+    @property
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next bytes of a large body belong that is collected.
+
+        Who receives there gives ``receive_data`` the part of it that was filled, from its start: it is not copied.
+        """
+        return None if self._whole is None else self._whole.receive_buffer
+
+    def _receive(self, data: BytesLike) -> BytesLike:
+        assert self._whole is not None
+        before = self._whole.size
+        rest = self._whole.receive(data)
+        count = self._whole.size - before
+        self._buffer.taken += count
+        if self._reading is _Reading.COUNTED:
+            self._remaining -= count
+        else:
+            self._chunks.skip(count)
+        return rest
 
     def expect(self, method: str) -> None:
         """Say which method the next response answers: it decides whether that has a body (RFC 9112, 6.3)."""
         self._method = method
 
+    def collect(self, limit: int, what: str) -> None:
+        """Give the body of the message whose head was read whole, with its end.
+
+        Args:
+            limit: Largest body in bytes.
+            what: What it is the body of, in messages.
+
+        Raises:
+            Malformed: It is announced to be larger.
+        """
+        self._whole = WholeBody(limit, what)
+        if self._reading is _Reading.COUNTED:
+            try:
+                self._whole.announce(self._remaining)
+            except Malformed as fault:
+                self._fault = fault
+                raise
+        elif self._reading is _Reading.CHUNKED:
+            self._chunks = ChunkDecoder(self._buffer)  # boundaries do not matter
+
     def start_next(self) -> None:
         """Begin the next message, after ``MessageEnd``."""
         self._reading = _Reading.HEAD
+
+    def take_plain_answer(self, limit: int) -> PlainAnswer | None:
+        """Take the next response whole if all of it is here, plain, counted and not the last, as nearly every one is.
+
+        Returns:
+            Status, fields and body; ``None`` when it has to be read part by part. Nothing was taken then.
+        """
+        if self._reading is not _Reading.HEAD or self._eof or self._fault is not None or self._method == "HEAD":
+            return None
+        size = self._buffer.find(b"\r\n\r\n", self._max_head)
+        parts = plain_status_and_fields(self._buffer.peek(size)) if size else None
+        if parts is None:
+            return None
+        status, fields = parts
+        length = fields.get("content-length")
+        if length is None or status in (204, 304) or "connection" in fields:
+            return None
+        body_size = int(length)
+        if body_size > limit or len(self._buffer) < size + body_size:
+            return None
+        return status, tuple(fields.items()), self._buffer.take_after(size, body_size)
 
     def next_event(self) -> HttpEvent | Signal:
         """Return the next part of the message.
@@ -157,14 +179,22 @@ class MessageReader:
 
         Raises:
             MalformedMessage: The bytes are not HTTP/1.1, or end in the middle.
+            Malformed: The body is larger than what is to be collected.
         """
         if self._fault is not None:
             raise self._fault.with_traceback(None)
         try:
             return self._next_event()
-        except MalformedMessage as fault:
-            self._fault = fault
+        except Malformed as fault:
+            self._fault, self._whole = fault, None
             raise
+
+    def take_ready(self, limit: int) -> Collection[bytes]:
+        """Take the pieces of the body that were read together with the last one given; none if above ``limit`` bytes.
+
+        ``next_event`` would give them one by one.
+        """
+        return self._chunks.take_ready(limit)
 
     def _next_event(self) -> HttpEvent | Signal:
         event = self._read()
@@ -180,49 +210,62 @@ class MessageReader:
         )
 
     def _read(self) -> HttpEvent | Signal | None:
-        match self._reading:
-            case _Reading.HEAD:
-                return self._read_head()
-            case _Reading.COUNTED:
-                return self._read_counted()
-            case _Reading.CHUNKED:
-                return self._read_chunked()
-            case _Reading.UNTIL_CLOSE:
-                return self._buffer.take_up_to(len(self._buffer)) or (self._end() if self._eof else None)
-            case _Reading.ENDED:
-                return PAUSED if len(self._buffer) else None
-            case _ as never:
-                assert_never(never)
+        reading = self._reading
+        if reading is _CHUNKED:
+            return self._read_chunked()
+        if reading is _HEAD:
+            return self._read_head()
+        if reading is _COUNTED:
+            return self._read_counted()
+        if reading is _UNTIL_CLOSE:
+            return self._read_until_close()
+        return PAUSED if len(self._buffer) else None
 
     def _end(self, trailers: Headers = ()) -> MessageEnd:
         self._reading = _Reading.ENDED
-        return MessageEnd(trailers=trailers)
+        whole, self._whole = self._whole, None
+        return MessageEnd(trailers=trailers, body=b"" if whole is None else whole.take())
 
     def _read_counted(self) -> bytes | MessageEnd | None:
-        if not self._remaining:
-            return self._end()
-        if self._keep_boundaries:
-            piece = self._buffer.take(min(self._remaining, MAX_PIECE))
-        else:
-            piece = self._buffer.take_up_to(self._remaining)
-        if not piece:
-            return None
-        self._remaining -= len(piece)
-        return piece
+        while self._remaining:
+            if self._keep_boundaries and self._whole is None:
+                piece = self._buffer.take(min(self._remaining, MAX_PIECE))
+            else:
+                piece = self._buffer.take_up_to(self._remaining)
+            if not piece:
+                return None
+            self._remaining -= len(piece)
+            if self._whole is None:
+                return piece
+            self._whole.add(piece, self._remaining)
+        return self._end()
 
     def _read_chunked(self) -> bytes | MessageEnd | None:
-        try:
-            piece = self._chunks.next_piece()
-        except Malformed as fault:
-            raise MalformedMessage(fault.reason, at=fault.at) from fault
-        return self._end(self._chunks.trailers) if self._chunks.finished else piece
+        while True:
+            try:
+                piece = self._chunks.next_piece()
+            except Malformed as fault:
+                raise MalformedMessage(fault.reason, at=fault.at) from fault
+            if piece is None and self._chunks.finished:
+                return self._end(self._chunks.trailers)
+            if self._whole is None:
+                return piece
+            self._whole.announce(len(piece or b"") + self._chunks.left)
+            if piece is None:
+                return None
+            self._whole.add(piece, self._chunks.left)
+
+    def _read_until_close(self) -> bytes | MessageEnd | None:
+        piece = self._buffer.take_up_to(len(self._buffer))
+        if not piece or self._whole is None:
+            return piece or (self._end() if self._eof else None)
+        self._whole.announce(len(piece))
+        self._whole.add(piece)
+        return self._end() if self._eof else None
 
     def _read_head(self) -> HttpEvent | None:
         while (head := self._take_head()) is not None:
-            try:
-                event = self._parse_request(head) if self._role is Role.SERVER else self._parse_response(head)
-            except h11.RemoteProtocolError as fault:
-                raise self._bad_head(_without_names(str(fault)), status_hint=fault.error_status_hint) from fault
+            event = self._parse_request(head) if self._role is Role.SERVER else self._parse_response(head)
             if event is not None:
                 return event
         return None
@@ -248,56 +291,67 @@ class MessageReader:
         return MalformedMessage(reason, at=self._head_at, status_hint=status_hint)
 
     def _parse_request(self, head: bytes) -> RequestHead:
-        if head.translate(None, _CONTROLS) != head:
-            raise self._bad_head("expected a head without control characters")
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
-        parser.receive_data(head)
-        event = parser.next_event()
-        assert isinstance(event, h11.Request)
-        headers, version = _headers(event), self._version(event)
-        expectation = field_value(headers, "expect")
+        method, target, version, headers = plain_request(head) or self._odd_request(head)
+        fields = _first_values(headers)
+        expectation = fields.get("expect", "")
         if expectation and "100-continue" not in _options(headers, "expect"):
             raise self._bad_head(f"expected Expect: 100-continue or none, got {quote(expectation)}", status_hint=417)
-        self._frame(headers, version, has_body=True)
-        method = event.method.decode("ascii")
+        self._frame(headers, fields, version, has_body=True)
         self._blanks = _BLANKS_AFTER_POST if method == "POST" else 0
         return RequestHead(
             method=method,
-            target=event.target.decode("ascii"),
+            target=target,
             headers=headers,
-            keep_alive=_keeps_alive(headers, version),
+            keep_alive=_keeps_alive(headers, fields, version),
             http_version=version,
             expects_continue=bool(expectation) and version != "1.0" and self._has_body,
         )
 
+    def _odd_request(self, head: bytes) -> RequestParts:
+        if head.translate(None, _CONTROLS) != head:
+            raise self._bad_head("expected a head without control characters")
+        from lambda_wire._h11 import BadHead, odd_request
+
+        try:
+            method, target, version, headers = odd_request(head)
+        except BadHead as fault:
+            raise self._bad_head(fault.reason, status_hint=fault.status_hint) from fault
+        return method, target, self._version(version), headers
+
     def _parse_response(self, head: bytes) -> ResponseHead | None:
-        """Return the final response's head; ``None`` for an interim one, which any server may send (RFC 9110, 15.2).
+        """Return the final response's head; ``None`` for an interim one, which any server may send (RFC 9110, 15.2)."""
+        parts = plain_response(head) or self._odd_response(head)
+        if parts is None:
+            return None
+        status, version, headers = parts
+        fields = _first_values(headers)
+        self._frame(headers, fields, version, has_body=self._method != "HEAD" and status not in (204, 304))
+        keep_alive = _keeps_alive(headers, fields, version) and self._reading is not _Reading.UNTIL_CLOSE
+        return ResponseHead(status=status, headers=headers, keep_alive=keep_alive)
+
+    def _odd_response(self, head: bytes) -> ResponseParts | None:
+        """Read what is not plain.
 
         Control characters read as blanks (RFC 9110, 5.5): the service copies a caller's client context raw (observed),
         and no caller may end a runtime with it.
         """
-        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(head))
-        parser.send(h11.Request(method=self._method, target="/", headers=[("Host", "")]))
-        parser.receive_data(head.translate(_CONTROLS_TO_BLANKS))
-        event = parser.next_event()
-        if isinstance(event, h11.InformationalResponse):
-            return None
-        assert isinstance(event, h11.Response)
-        headers, version = _headers(event), self._version(event)
-        self._frame(headers, version, has_body=self._method != "HEAD" and event.status_code not in (204, 304))
-        keep_alive = _keeps_alive(headers, version) and self._reading is not _Reading.UNTIL_CLOSE
-        return ResponseHead(status=event.status_code, headers=headers, keep_alive=keep_alive)
+        from lambda_wire._h11 import BadHead, odd_response
 
-    def _version(self, event: h11.Request | h11.Response) -> str:
-        version = event.http_version.decode("ascii")
+        try:
+            status, version, headers = odd_response(head.translate(_CONTROLS_TO_BLANKS), self._method)
+        except BadHead as fault:
+            raise self._bad_head(fault.reason, status_hint=fault.status_hint) from fault
+        return None if status < 200 else (status, self._version(version), headers)
+
+    def _version(self, version: str) -> str:
         if not version.startswith("1."):
             raise self._bad_head(f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}", status_hint=505)
         return version
 
-    def _frame(self, headers: Headers, version: str, *, has_body: bool) -> None:
-        """Choose how the body is framed (RFC 9112, 6.3). h11 has validated both fields."""
-        length = field_value(headers, "content-length")
-        if has_body and version != "1.0" and field_value(headers, "transfer-encoding"):
+    def _frame(self, headers: Headers, fields: Mapping[str, str], version: str, *, has_body: bool) -> None:
+        """Choose how the body is framed (RFC 9112, 6.3). Both fields have been validated."""
+        length = fields.get("content-length", "")
+        if has_body and version != "1.0" and fields.get("transfer-encoding"):
             if _options(headers, "trailer") & names.FRAMING_FIELDS:
                 raise self._bad_head("expected no trailer that speaks of framing to be declared")
             self._reading = _Reading.CHUNKED
@@ -313,20 +367,14 @@ class MessageReader:
         return self._reading is not _Reading.COUNTED or self._remaining > 0
 
 
-def _without_names(reason: str) -> str:
-    """Return what h11 says is wrong, within bounds and without Python's names: it quotes the line it cannot read."""
-    if "_SWITCH" in reason:
-        return "expected no switch of protocols, got status 101"
-    said, quoting, line = reason.partition(": bytearray(")
-    return f"{said}: {line.removesuffix(')')}"[:_LONGEST_REASON] if quoting else said
+def _first_values(headers: Headers) -> Mapping[str, str]:
+    return dict(reversed(headers))
 
 
-def _headers(event: h11.Request | h11.Response) -> Headers:
-    return tuple((name.decode("ascii"), value.decode("utf-8", "surrogateescape")) for name, value in event.headers)
-
-
-def _keeps_alive(headers: Headers, version: str) -> bool:
+def _keeps_alive(headers: Headers, fields: Mapping[str, str], version: str) -> bool:
     """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed)."""
+    if "connection" not in fields:
+        return version != "1.0"
     options = _options(headers, "connection")
     return "keep-alive" in options if version == "1.0" else "close" not in options
 

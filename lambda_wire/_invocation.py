@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from lambda_wire import _names as names
 from lambda_wire._events import SAID_ELSEWHERE, Invocation
 from lambda_wire._limits import MAX_DEADLINE_MS
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["decode_invocation", "encode_invocation"]
 
@@ -61,7 +63,8 @@ def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
     for name, value in headers:
         known = _TEXT_FIELDS.get(name)
         if known is not None:
-            text.setdefault(known, value)
+            if known not in text:
+                text[known] = value
         elif name not in SAID_ELSEWHERE:
             others.append((name, value))
     if not text.get("request_id"):

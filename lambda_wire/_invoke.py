@@ -15,7 +15,6 @@ from lambda_wire._errors import LocalProtocolError
 from lambda_wire._event_stream import EventStreamDecoder, EventStreamMessage
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._heads import USER_AGENT, encode_request_head, field_value
-from lambda_wire._http11 import MessageEnd, ResponseHead
 from lambda_wire._invoke_answers import decode_accepted, decode_answered, decode_message, decode_refusal
 from lambda_wire._invoke_asks import encode_invoke, invoke_target
 from lambda_wire._invoke_events import (
@@ -28,6 +27,7 @@ from lambda_wire._invoke_events import (
     PayloadChunk,
 )
 from lambda_wire._malformed import Malformed, quote
+from lambda_wire._messages import MessageEnd, ResponseHead
 from lambda_wire._signals import Role, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ClientTurns
@@ -62,8 +62,6 @@ class InvokeConnection:
         self._heard = False
         """Whether any message of it was read."""
         self._complete = False
-        self._body: list[bytes] = []
-        self._size = 0
 
     @property
     def turn(self) -> Turn:
@@ -74,6 +72,11 @@ class InvokeConnection:
     def must_close(self) -> bool:
         """Whether this connection can carry no further call."""
         return self._turns.must_close
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can carry a call now."""
+        return self._turns.idle
 
     @property
     def awaiting_answer(self) -> bool:
@@ -128,6 +131,14 @@ class InvokeConnection:
 
     # -- in
 
+    @property
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next bytes may be received, if not anywhere: of a large whole answer.
+
+        Give ``receive_data`` the part of it that was filled, from its start; it is not copied again.
+        """
+        return self._turns.receive_buffer
+
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
         self._turns.receive_data(data)
@@ -163,32 +174,25 @@ class InvokeConnection:
                 case ResponseHead():
                     event = self._take_head(part)
                 case bytes():
-                    self._take_body(part)
+                    assert self._messages is not None  # any other body is collected
+                    self._messages.feed(part)
                 case MessageEnd():
-                    event = self._take_end()
+                    event = self._take_end(part.body)
                 case _ as never:
                     assert_never(never)
             if event is not None:
                 return event
 
     def _take_head(self, head: ResponseHead) -> InvokeAccepted | None:
-        self._head, self._body, self._size = head, [], 0
+        self._head = head
         self._content_type = field_value(head.headers, names.CONTENT_TYPE.lower())
         self._heard = self._complete = False
         if not (self._streaming and 200 <= head.status <= 299):
             self._messages = None
+            self._turns.collect(self._max_payload)
             return None
         self._messages = EventStreamDecoder(Role.CLIENT)
         return decode_accepted(head)
-
-    def _take_body(self, piece: bytes) -> None:
-        if self._messages is not None:
-            self._messages.feed(piece)
-            return
-        self._size += len(piece)
-        if self._size > self._max_payload:
-            raise Malformed(f"expected an answer of at most {self._max_payload} bytes, got more")
-        self._body.append(piece)
 
     def _next_message(self) -> PayloadChunk | InvokeComplete | InvokeFailed | None:
         while self._messages is not None and isinstance(message := self._messages.next_message(), EventStreamMessage):
@@ -202,10 +206,9 @@ class InvokeConnection:
             return event
         return None
 
-    def _take_end(self) -> InvokeAnswered | InvokeRefused | None:
+    def _take_end(self, body: bytes) -> InvokeAnswered | InvokeRefused | None:
         assert self._head is not None
         if self._messages is None:
-            body, self._body = b"".join(self._body), []
             if 200 <= self._head.status <= 299:
                 return decode_answered(self._head, body)
             return decode_refusal(self._head, body)

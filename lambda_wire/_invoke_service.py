@@ -14,7 +14,6 @@ from lambda_wire._errors import LocalProtocolError
 from lambda_wire._event_stream import event_stream_buffers
 from lambda_wire._events import ConnectionClosed, Continue, ContinueAsked, Refused
 from lambda_wire._heads import encode_response_head, field_value, reason_phrase
-from lambda_wire._http11 import MessageEnd, RequestHead
 from lambda_wire._invoke_answers import encode_accepted, encode_answered, encode_message, encode_refusal
 from lambda_wire._invoke_asks import InvokeTarget, decode_invoke, find_invoke, too_large
 from lambda_wire._invoke_events import (
@@ -30,6 +29,7 @@ from lambda_wire._invoke_events import (
     PayloadChunk,
 )
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import MessageEnd, RequestHead
 from lambda_wire._signals import PAUSED, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ServerTurns, status_of

@@ -13,8 +13,6 @@ service judges (410).
 
 from __future__ import annotations
 
-from typing import Final, Protocol
-
 from lambda_wire import _names as names
 from lambda_wire._events import (
     BufferedResponse,
@@ -29,6 +27,12 @@ from lambda_wire._events import (
     RestoreErrorReported,
 )
 from lambda_wire._state import ATTEMPTS, LIFECYCLE, Attempt, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Protocol
+else:
+    from lambda_wire._typing import Protocol
 
 __all__ = ["NOT_FOUND", "Lifecycle", "ManagedLifecycle", "StandardLifecycle", "too_large"]
 
@@ -97,7 +101,7 @@ class Lifecycle(Protocol):
 
     def may_invoke(self, request_id: str) -> bool:
         """Say whether a poll may be answered with this invocation now."""
-        ...
+        ...  # noqa: PIE790  # checkers want it
 
     def invoked(self, invocation: Invocation) -> None:
         """Take note of the invocation that answered a poll."""

@@ -7,8 +7,6 @@ an id into a path, and none for an id with a slash (observed: ``a%20b``, ``a%252
 
 from __future__ import annotations
 
-from typing import Final
-
 from lambda_wire import _names as names
 from lambda_wire._events import (
     Accepted,
@@ -29,6 +27,10 @@ from lambda_wire._lifecycle import NOT_FOUND
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._percents import LETTERS_AND_DIGITS, UNRESERVED, encode_percents, text_bytes
 from lambda_wire._record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["ROUTES", "Match", "Route", "match", "route_of", "target_of"]
 

@@ -6,13 +6,11 @@ alternate; only while a streamed response is being sent may an answer come early
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, get_args
-
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._answers import decode_answer
 from lambda_wire._asks import Request, encode_ask
-from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
+from lambda_wire._chunked import CHUNK_END, chunk_buffers, chunk_head, encode_end
 from lambda_wire._error_payload import encode_trailers
 from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import (
@@ -27,10 +25,10 @@ from lambda_wire._events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    RestoreAsked,
     RestoreReady,
 )
 from lambda_wire._heads import USER_AGENT, encode_request_head
-from lambda_wire._http11 import MessageEnd, ResponseHead
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import route_of, target_of
@@ -39,12 +37,18 @@ from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ClientTurns
 from lambda_wire._types import BytesLike, Headers
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final, TypeAlias
+
 __all__ = ["USER_AGENT", "RuntimeConnection", "RuntimeEvent"]
 
 RuntimeEvent: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong | ConnectionClosed
 
 
-_REQUESTS: Final = frozenset(get_args(Request))
+_POLLS: Final = (NextAsked, RestoreAsked)
+_REQUESTS: Final = frozenset(Request.__args__)
 
 
 class RuntimeConnection:
@@ -74,9 +78,8 @@ class RuntimeConnection:
         self._request_id = ""
         self._holds = False
         """Whether a request is open, so that its answer moves the environment on."""
-        self._head: ResponseHead | None = None
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._fixed_heads: dict[type, bytes] = {}
+        """Of requests that are the same each time."""
 
     @property
     def turn(self) -> Turn:
@@ -101,6 +104,16 @@ class RuntimeConnection:
         """Whether a poll is open: it is resumed, never asked twice."""
         return self.awaits(NextAsked)
 
+    @property
+    def idle(self) -> bool:
+        """Whether it can carry a request now."""
+        return self._turns.idle
+
+    @property
+    def polling(self) -> bool:
+        """Whether a poll is open, for an invocation or for the restored environment."""
+        return self._ask in _POLLS and self.awaiting_answer
+
     def awaits(self, ask: type) -> bool:
         """Say whether the open request whose answer is due is an ``ask``."""
         return self.awaiting_answer and self._ask is ask
@@ -123,11 +136,12 @@ class RuntimeConnection:
             LocalProtocolError: It may not be said now. Nothing changed.
             Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
         """
+        if isinstance(event, ResponseChunk):
+            self._turns.require(Act.REQUEST_PART, "ResponseChunk")
+            data = event.data
+            return [chunk_head(len(data)), data, CHUNK_END]
         what = type(event).__name__
         match event:
-            case ResponseChunk():
-                self._turns.require(Act.REQUEST_PART, what)
-                return [chunk_head(len(event.data)), event.data, CHUNK_END]
             case ResponseFinished() | ResponseFailed():
                 self._turns.require(Act.REQUEST_ENDED, what)
                 buffers: list[BytesLike] = [_encode_end(event)]
@@ -139,21 +153,37 @@ class RuntimeConnection:
             case _:
                 raise LocalProtocolError(f"{what} may not be sent by a runtime")
 
+    def send_chunks(self, pieces: Sequence[bytes]) -> list[BytesLike]:
+        """Return what ``send_buffers`` returns for a ``ResponseChunk`` of each piece: small ones in buffers together.
+
+        Raises:
+            LocalProtocolError: They may not be said now.
+            Malformed: A piece is empty: it would end the stream.
+        """
+        self._turns.require(Act.REQUEST_PART, "ResponseChunk")
+        return chunk_buffers(pieces)
+
     def _send_request(self, event: Request) -> list[BytesLike]:
         ask = type(event)
-        request = encode_ask(event)
-        refusal = self._lifecycle.judge(ask, request.request_id, request.invocation_id)
+        fields, payload = encode_ask(event)
+        request_id: str = getattr(event, "request_id", "")
+        invocation_id: str = getattr(event, "invocation_id", "")
+        refusal = self._lifecycle.judge(ask, request_id, invocation_id)
         if refusal is not None:
             raise LocalProtocolError(f"{ask.__name__} would be refused: {refusal.error_message}")
         route = route_of(ask)
-        head = encode_request_head(route.method, target_of(route, request.request_id), self._common + request.fields)
-        self._lifecycle.asked(ask, request.request_id)
-        self._ask, self._request_id, self._holds = ask, request.request_id, True
+        head = self._fixed_heads.get(ask)
+        if head is None:
+            head = encode_request_head(route.method, target_of(route, request_id), self._common + fields)
+            if not fields:
+                self._fixed_heads[ask] = head
+        self._lifecycle.asked(ask, request_id)
+        self._ask, self._request_id, self._holds = ask, request_id, True
         self._turns.expect(route.method)
         self._turns.move(Act.REQUEST_STARTED)
         if ask is not ResponseStarted:
             self._turns.move(Act.REQUEST_ENDED)
-        return [head, request.payload] if request.payload else [head]
+        return [head, payload] if payload else [head]
 
     def send_failed(self) -> None:
         """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
@@ -170,6 +200,14 @@ class RuntimeConnection:
         """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
         self._turns.receive_data(data)
 
+    @property
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next bytes may be received, if not anywhere: of a large event.
+
+        Give ``receive_data`` the part of it that was filled, from its start; it is not copied again.
+        """
+        return self._turns.receive_buffer
+
     def next_event(self) -> RuntimeEvent | Signal:
         """Return what the service said next, or a signal.
 
@@ -184,31 +222,13 @@ class RuntimeConnection:
             raise self._turns.accuse(fault) from fault
 
     def _next_event(self) -> RuntimeEvent | Signal:
-        while True:
-            part = self._turns.next_part()
-            match part:
-                case Signal():
-                    return part
-                case ResponseHead():
-                    self._head, self._body, self._body_size = part, [], 0
-                case bytes():
-                    self._take_body(part)
-                case MessageEnd():
-                    return self._take_end()
-                case _:  # ConnectionClosed
-                    self._let_go()
-                    return part
-
-    def _take_body(self, piece: bytes) -> None:
-        self._body_size += len(piece)
-        if self._body_size > self._max_payload:
-            raise Malformed(f"expected an answer of at most {self._max_payload} bytes, got more")
-        self._body.append(piece)
-
-    def _take_end(self) -> RuntimeEvent:
-        assert self._head is not None
-        body, self._body = b"".join(self._body), []
-        answer = decode_answer(self._ask, self._head, body)
+        heard = self._turns.next_answer(self._max_payload)
+        if isinstance(heard, Signal):
+            return heard
+        if isinstance(heard, ConnectionClosed):
+            self._let_go()
+            return heard
+        answer = decode_answer(self._ask, *heard)
         if isinstance(answer, Invocation):
             if not self._lifecycle.may_invoke(answer.request_id):
                 raise Malformed("expected no invocation while the environment holds another")

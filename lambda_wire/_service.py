@@ -8,6 +8,7 @@ and a runtime that only reads after it wrote can then read it.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, TypeAlias, get_args
 
 from lambda_wire import _limits as limits
@@ -34,13 +35,14 @@ from lambda_wire._events import (
     ResponseStarted,
     RestoreAsked,
     Violation,
+    response_chunks,
 )
 from lambda_wire._heads import field_value, reason_phrase
-from lambda_wire._http11 import MalformedMessage, MessageEnd, RequestHead
 from lambda_wire._lifecycle import Lifecycle, StandardLifecycle, too_large
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead
 from lambda_wire._routes import match, route_of
-from lambda_wire._signals import PAUSED, Signal
+from lambda_wire._signals import NEED_DATA, PAUSED, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ServerTurns, status_of
 from lambda_wire._types import BytesLike, Headers
@@ -81,7 +83,7 @@ class ServiceConnection:
         self._max_payload = max_payload
         self._max_stream = max_stream
         self._turns = ServerTurns("runtime", keep_boundaries=True)
-        self._events: list[ServiceEvent] = []
+        self._events: deque[ServiceEvent] = deque()
         self._begin()
 
     def _begin(self) -> None:
@@ -121,6 +123,8 @@ class ServiceConnection:
             RemoteProtocolError: It said what it may not. Every later call raises it again; its ``reply``, if there is
                 one, may be sent once.
         """
+        if self._events:
+            return self._events.popleft()
         self._turns.check()
         try:
             return self._next_event()
@@ -132,13 +136,15 @@ class ServiceConnection:
     def _next_event(self) -> ServiceEvent | Signal:
         while not self._events:
             part = self._turns.next_part()
+            if part is NEED_DATA:
+                return part
             match part:
+                case bytes():
+                    self._take_body(part)
                 case Signal():
                     return part
                 case RequestHead():
                     self._take_head(part)
-                case bytes():
-                    self._take_body(part)
                 case MessageEnd():
                     self._events.append(self._end(part.trailers))
                 case _:  # ConnectionClosed
@@ -146,7 +152,7 @@ class ServiceConnection:
                         return PAUSED  # it has only ended its half, and waits for its answer
                     self.abandon()
                     return part
-        return self._events.pop(0)
+        return self._events.popleft()
 
     def _take_head(self, head: RequestHead) -> None:
         self._begin()
@@ -192,6 +198,9 @@ class ServiceConnection:
         if self._refusal is None and self._size <= self._limit:
             if self._ask is ResponseStarted:
                 self._events.append(ResponseChunk(data=piece))
+                if more := self._turns.take_ready(self._limit - self._size):
+                    self._size += sum(map(len, more))
+                    self._events.extend(response_chunks(more))
             else:
                 self._body.append(piece)
             return
@@ -261,7 +270,7 @@ class ServiceConnection:
         elif self._holds:
             self._lifecycle.answered(self._ask, self._request_id, kind)
         self._begin()
-        self._events = []
+        self._events.clear()
         self._turns.start_answer(framing)
         self._turns.end_answer()
         return buffers
@@ -276,7 +285,7 @@ class ServiceConnection:
     def abandon(self) -> None:
         """Give the connection up without a word, whatever is open on it."""
         self._let_go()
-        self._events = []
+        self._events.clear()
         self._turns.abandon()
 
     def _let_go(self) -> None:

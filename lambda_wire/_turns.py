@@ -7,25 +7,31 @@ nothing: ``require`` an act, encode it, ``move``. Receiving moves by itself.
 
 from __future__ import annotations
 
-from typing import Final
-
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
 from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
 from lambda_wire._events import ConnectionClosed, Refused
-from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, RequestHead, ResponseHead, TruncatedMessage
+from lambda_wire._http11 import MessageReader
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import MalformedMessage, MessageEnd, PlainAnswer, RequestHead, ResponseHead, TruncatedMessage
 from lambda_wire._record import record
-from lambda_wire._signals import PAUSED, Role, Signal
+from lambda_wire._signals import NEED_DATA, PAUSED, Role, Signal
 from lambda_wire._state import TURNS, Act, Turn
 from lambda_wire._types import BytesLike, Headers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Final
+
 
 __all__ = ["ClientTurns", "Framing", "ServerTurns", "status_of"]
 
 _OVER: Final = (Turn.OVERTAKEN, Turn.LAST_ANSWER, Turn.CUT, Turn.CLOSED)
 _ANSWER_DUE: Final = (Turn.AWAITING, Turn.ANSWERING, Turn.LAST_ANSWER)
 _BODILESS: Final = (204, 304)
+_NO_ANSWER: Final = ResponseHead(status=0, headers=(), keep_alive=False)
 _NO_REQUEST: Final = RequestHead(method="GET", target="", headers=(), keep_alive=True)
 
 
@@ -45,8 +51,8 @@ class _Turns:
 
     @property
     def must_close(self) -> bool:
-        """Whether this connection can carry no further request."""
-        return self._fault is not None or self._turn in _OVER
+        """Whether to close the connection once everything that goes out is written."""
+        return self._fault is not None or self._turn in (Turn.CUT, Turn.CLOSED)
 
     def require(self, act: Act, what: str) -> None:
         """Refuse an act whose turn it is not.
@@ -99,6 +105,7 @@ class ClientTurns(_Turns):
     def __init__(self, peer: str) -> None:
         super().__init__(MessageReader(Role.CLIENT), peer)
         self._send_failed = False
+        self._head = _NO_ANSWER
         self._unasked = False
         """Whether the answer that is under way answers no request."""
 
@@ -108,7 +115,9 @@ class ClientTurns(_Turns):
 
         So it is when the server has spoken unasked: what it said would pass for the answer to the next request.
         """
-        return super().must_close or self._send_failed or (self._turn is Turn.IDLE and self._reader.in_message)
+        if self._send_failed or self._fault is not None:
+            return True
+        return self._reader.in_message if self._turn is Turn.IDLE else self._turn in _OVER
 
     def require(self, act: Act, what: str) -> None:
         """Refuse an act whose turn it is not, and every act once a request was not written whole.
@@ -116,15 +125,37 @@ class ClientTurns(_Turns):
         Raises:
             LocalProtocolError: ``what`` may not be sent now. Nothing changed.
         """
-        super().require(act, what)
-        if self._send_failed or self._fault is not None or (act is Act.REQUEST_STARTED and self.must_close):
+        if (
+            act not in TURNS[self._turn]
+            or self._send_failed
+            or self._fault is not None
+            or (act is Act.REQUEST_STARTED and self._reader.in_message)
+        ):
             raise self._refusal(what)
+
+    @property
+    def idle(self) -> bool:
+        """Whether this connection can carry a request now."""
+        return self._turn is Turn.IDLE and not self.must_close
 
     @property
     def awaiting_answer(self) -> bool:
         """Whether a request went out whole and its answer is due: it is had by reading on, whoever asked."""
         due = self._turn in _ANSWER_DUE and not self._unasked
         return due and not self._send_failed and self._fault is None
+
+    @property
+    def receive_buffer(self) -> memoryview | None:
+        """See ``MessageReader.receive_buffer``."""
+        return self._reader.receive_buffer
+
+    def collect(self, limit: int) -> None:
+        """Give the body of the answer that has begun whole, with its end.
+
+        Raises:
+            Malformed: It is announced to be larger than ``limit`` bytes: ``accuse`` the server of it.
+        """
+        self._reader.collect(limit, "an answer")
 
     def expect(self, method: str) -> None:
         """Say which method the next answer is to: it decides whether that has a body (RFC 9112, 6.3)."""
@@ -133,6 +164,34 @@ class ClientTurns(_Turns):
     def send_failed(self) -> None:
         """Say that a request was not written whole: this connection can carry nothing more."""
         self._send_failed = True
+
+    def next_answer(self, limit: int) -> PlainAnswer | ConnectionClosed | Signal:
+        """Return the next answer whole, or a signal.
+
+        Args:
+            limit: Its largest body in bytes.
+
+        Raises:
+            Malformed: The server sent what it may not: ``accuse`` it.
+        """
+        if self._turn is Turn.AWAITING:
+            answer = self._reader.take_plain_answer(limit)
+            if answer is not None:
+                self.move(Act.ANSWER_STARTED)
+                self.move(Act.ANSWER_ENDED)
+                return answer
+        while True:
+            part = self.next_part()
+            match part:
+                case ResponseHead():
+                    self._head = part
+                    self.collect(limit)
+                case MessageEnd():
+                    return self._head.status, self._head.headers, part.body
+                case bytes():
+                    raise AssertionError("a body that is collected comes with its end")
+                case _:
+                    return part
 
     def next_part(self) -> ResponseHead | bytes | MessageEnd | ConnectionClosed | Signal:
         """Return the next part of the answer, or a signal.
@@ -197,11 +256,6 @@ class ServerTurns(_Turns):
         self._unread = 0
         self._framing = Framing(fields=(), has_body=True, chunked=False, last=False)
 
-    @property
-    def must_close(self) -> bool:
-        """Whether to close the connection once everything that goes out is written."""
-        return self._fault is not None or self._turn in (Turn.CUT, Turn.CLOSED)
-
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the client; ``b""`` says that no more come. What no answer will follow is dropped."""
         if self._turn not in _OVER:
@@ -223,6 +277,8 @@ class ServerTurns(_Turns):
         if self._turn in _OVER or (self._turn is Turn.AWAITING and self._reader.in_message):
             return PAUSED
         part = self._reader.next_event()
+        if type(part) is bytes or part is NEED_DATA:
+            return part
         assert not isinstance(part, ResponseHead)  # a server's reader gives none
         match part:
             case RequestHead():
@@ -234,6 +290,10 @@ class ServerTurns(_Turns):
             case _:
                 pass  # a client that has only ended its half may still wait for its answer: the role decides
         return part
+
+    def take_ready(self, limit: int) -> Collection[bytes]:
+        """See ``MessageReader.take_ready``."""
+        return self._reader.take_ready(limit)
 
     def may_skip(self, size: int) -> bool:
         """Count a piece of a body that is not wanted; say whether to read on, so that the connection can be kept."""

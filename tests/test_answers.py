@@ -27,9 +27,10 @@ from lambda_wire._events import (
     RestoreErrorReported,
     RestoreReady,
 )
-from lambda_wire._http11 import MessageEnd, MessageReader, RequestHead, ResponseHead
+from lambda_wire._http11 import MessageReader
 from lambda_wire._lifecycle import NOT_FOUND
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import MessageEnd, RequestHead, ResponseHead
 from lambda_wire._routes import Match, match, route_of
 from lambda_wire._signals import NEED_DATA, Role, Signal
 from lambda_wire.testing import deliveries
@@ -121,7 +122,7 @@ def test_what_is_sent_is_received_however_it_is_delivered(event: FinalAnswer, cl
         if type(event) in route_of(ask).answers:
             for pieces in deliveries(data):
                 head, body = received(pieces)
-                assert decode_answer(ask, head, body) == event
+                assert decode_answer(ask, head.status, head.headers, body) == event
                 assert head.keep_alive is not close
 
 
@@ -166,7 +167,7 @@ def test_a_document_is_escaped_as_go_escapes_it() -> None:
 
 
 def read(ask: type, status: int, body: bytes = b"", *headers: tuple[str, str]) -> FinalAnswer:
-    return decode_answer(ask, ResponseHead(status=status, headers=headers, keep_alive=True), body)
+    return decode_answer(ask, status, headers, body)
 
 
 @pytest.mark.parametrize("ask", REPORTS)
@@ -299,7 +300,8 @@ def ours(request: RequestHead | None, answer: bytes) -> bytes:
         method, found = request.method, match(request.method, request.target)
     head, body = received([answer], method)
     try:
-        event = decode_answer(found.route.asks[0] if isinstance(found, Match) else PingAsked, head, body)
+        ask = found.route.asks[0] if isinstance(found, Match) else PingAsked
+        event = decode_answer(ask, head.status, head.headers, body)
     except Malformed:
         return b""
     return sent(event, close=b"\r\nConnection: close\r\n" in answer, has_body=method != "HEAD")

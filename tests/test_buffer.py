@@ -76,6 +76,19 @@ class TestTake:
         buffer.take_up_to(2)
         assert (buffer.taken, len(buffer)) == (6, 2)
 
+    @pytest.mark.parametrize(
+        ("skipped", "count", "left"), [(3, 2, b"fg"), (0, 7, b""), (7, 0, b""), (0, 0, b"abcdefg")]
+    )
+    def test_take_after(self, skipped: int, count: int, left: bytes) -> None:
+        """What is thrown away was taken, too, and nothing of it was searched."""
+        buffer = holding(b"abcdefg")
+        assert buffer.take_until(b"\n", limit=9) is None
+        taken = buffer.take_after(skipped, count)
+        assert (taken, type(taken)) == (b"abcdefg"[skipped : skipped + count], bytes)
+        assert (buffer.peek(9), buffer.taken) == (left, skipped + count)
+        buffer.feed(b"\n")
+        assert buffer.take_until(b"\n", limit=9) == left + b"\n"
+
     @given(data=st.binary(max_size=60), size=st.integers(1, 9))
     def test_no_byte_is_lost(self, data: bytes, size: int) -> None:
         """However delivered."""
@@ -188,6 +201,40 @@ class TestTakeUntil:
             assert outcomes[0] == outcomes[1]
 
 
+class TestFind:
+    """How far a separator is, without taking it."""
+
+    @pytest.mark.parametrize(("limit", "size"), [(99, 6), (6, 6), (5, 0), (0, 0)])
+    def test_has_a_limit(self, limit: int, size: int) -> None:
+        """It ends within that, or it is not found; nothing is taken and nothing is wrong."""
+        buffer = holding(b"ab\r\n\r\ncd\r\n\r\n")
+        assert buffer.find(b"\r\n\r\n", limit) == size
+        assert (len(buffer), buffer.taken) == (12, 0)
+
+    @given(
+        data=st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n"]), max_size=24),
+        reads=st.lists(st.tuples(st.sampled_from([(b"\n\r\n", b"\n\n"), (b"a",)]), st.integers(1, 9)), max_size=12),
+        limit=st.integers(0, 20),
+    )
+    def test_as_a_plain_search_finds(
+        self, data: list[bytes], reads: list[tuple[tuple[bytes, ...], int]], limit: int
+    ) -> None:
+        """Whatever was searched for before, and however far; and later reads find what they would."""
+        buffer = Buffer()
+        for index, (separators, read_limit) in enumerate(reads):
+            buffer.feed(b"".join(data[index * 2 : index * 2 + 2]))
+            held = buffer.peek(len(buffer))
+            found = held[:limit].find(b"\r\n\r\n")
+            assert buffer.find(b"\r\n\r\n", limit) == (found + 4 if found >= 0 else 0)
+            outcomes: list[object] = []
+            for each in (holding(held), buffer):
+                try:
+                    outcomes.append(each.take_until(*separators, limit=read_limit))
+                except Malformed:
+                    outcomes.append(Malformed)
+            assert outcomes[0] == outcomes[1]
+
+
 class Searches(bytearray):
     """Counts the bytes that searches may look at."""
 
@@ -207,3 +254,152 @@ def test_a_trickle_is_searched_once() -> None:
         buffer.feed(b"x")
         assert buffer.take_until(b"\r\n\r\n", limit=9999) is None
     assert Searches.looked_at <= 5000 * len(b"\r\n\r\n")
+
+
+def test_a_trickle_is_searched_once_for_the_same_end_in_two_ways() -> None:
+    """What the one search has seen, the other need not."""
+    buffer = Buffer()
+    buffer._data = Searches()
+    Searches.looked_at = 0
+    for _ in range(5000):
+        buffer.feed(b"x")
+        assert buffer.find(b"\r\n\r\n", 9999) == 0
+        assert buffer.take_until(b"\n\r\n", b"\n\n", limit=9999) is None
+    assert Searches.looked_at <= 5000 * len(b"\r\n\r\n\n\r\n\n\n")
+
+
+KINDS = st.sampled_from([bytes, bytearray, memoryview])
+PIECES = st.lists(st.tuples(KINDS, st.one_of(st.integers(1, 9), st.integers(1000, 3000))), max_size=6)
+
+
+class TestAcrossPieces:
+    """What was received in several pieces reads as one, whichever of them were kept as they came."""
+
+    @given(pieces=PIECES, reads=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 4000)), max_size=12))
+    def test_as_one_string(  # noqa: C901  # one case a read
+        self, pieces: list[tuple[type[bytes], int]], reads: list[tuple[int, int]]
+    ) -> None:
+        """Every read gives what the same read of one string would, with bytes that come in between."""
+        buffer, held, taken = Buffer(), b"", 0
+        data = bytes(range(251)) * 80
+        for index, (read, count) in enumerate(reads):
+            for kind, size in pieces[index : index + 1]:
+                start = taken + len(held)
+                buffer.feed(kind(data[start : start + size]))
+                held += data[start : start + size]
+            count = min(count, len(held)) if read in (1, 5) else count
+            match read:
+                case 0:
+                    assert buffer.peek(count) == held[:count]
+                    continue
+                case 1:
+                    gone: bytes | None = held[:count]
+                    assert buffer.take_up_to(count) == gone
+                case 2:
+                    gone = held[:count] if count <= len(held) else None
+                    assert buffer.take(count) == gone
+                case 3:
+                    window, at = buffer.window(count)
+                    assert type(window) is bytes
+                    assert window[at : at + count] == held[:count]
+                    assert held.startswith(window[at:])
+                    continue
+                case 4:
+                    found = held[: count + 1].find(b"\xc8\xc9")
+                    assert buffer.find(b"\xc8\xc9", count + 1) == (found + 2 if found >= 0 else 0)
+                    continue
+                case 5:
+                    buffer.skip(count)
+                    gone = held[:count]
+                case 6:
+                    gone = held[: len(held) // 2]
+                    assert buffer.take_after(len(gone) // 3, len(gone) - len(gone) // 3) == gone[len(gone) // 3 :]
+                case _:
+                    found = held[:5000].find(b"\xc8\xc9")
+                    if found < 0 and len(held) >= 5000:
+                        continue
+                    gone = held[: found + 2] if found >= 0 else None
+                    assert buffer.take_until(b"\xc8\xc9", limit=5000) == gone
+            held, taken = held[len(gone or b"") :], taken + len(gone or b"")
+            assert (len(buffer), buffer.taken) == (len(held), taken)
+        assert buffer.peek(len(held)) == held
+
+    @pytest.mark.parametrize(("count", "left"), [(2500, 2500), (4000, 1000), (4001, 999), (5000, 0), (2000, 3000)])
+    def test_a_read_may_end_anywhere(self, count: int, left: int) -> None:
+        """Within a piece, between two, at the end of all."""
+        data = bytes(range(250)) * 20
+        buffer = Buffer()
+        for at in (0, 2000, 4000):
+            buffer.feed(data[at : at + 2000])
+        assert buffer.take(count) == data[:count]
+        assert (len(buffer), buffer.peek(9)) == (left, data[count : count + 9])
+        assert buffer.take(left) == data[count:]
+
+    def test_a_piece_that_is_taken_whole_is_not_copied(self) -> None:
+        """It is ``bytes``, which nobody can change."""
+        piece = b"x" * 100_000
+        buffer = holding(piece)
+        assert buffer.take(100_000) is piece
+
+    def test_what_may_change_is_copied(self) -> None:
+        """Who receives into memory of his own may use it again at once."""
+        for kind in (bytearray, memoryview):
+            memory = bytearray(b"abc")
+            buffer = Buffer()
+            buffer.feed(kind(memory))
+            memory[:] = b"xyz"
+            assert buffer.take(3) == b"abc"
+
+    def test_wide_items_count_as_bytes(self) -> None:
+        """A memoryview's length may be of wider items."""
+        buffer = holding(b"-")
+        for _ in range(2):
+            buffer.feed(memoryview(b"abcdefgh").cast("I"))
+        assert (len(buffer), buffer.take(17)) == (17, b"-" + b"abcdefgh" * 2)
+
+    @pytest.mark.parametrize("size", [1, 100, 1500])
+    def test_memory_is_what_is_held(self, size: int) -> None:
+        """What has been taken is given back, though the buffer is never empty."""
+        buffer = holding(b"x" * 500)
+        for _ in range(100_000 // size):
+            buffer.feed(b"x" * size)
+            buffer.take(size)
+        assert len(buffer) == 500
+        kept = [buffer._data, *buffer._later]
+        assert sum(map(len, kept)) <= 10_000
+
+    def test_small_pieces_have_no_price_of_their_own(self) -> None:
+        """They are held together, also behind a large one."""
+        for first in (b"x", b"x" * 50_000):
+            buffer = holding(first)
+            for _ in range(10_000):
+                buffer.feed(b"ab")
+            assert len(buffer._later) == 1
+            assert buffer.take(len(first) + 20_000) == first + b"ab" * 10_000
+
+
+class Joined(Buffer):
+    """Counts the bytes that are copied so that others can be seen beside them."""
+
+    copied = 0
+
+    def _join(self, count: int) -> None:
+        before = self._data
+        super()._join(count)
+        if self._data is not before:
+            self.copied += len(self._data)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1024, 3000, 65_536])
+def test_what_lies_across_edges_is_joined_at_linear_cost(size: int) -> None:
+    """Double the input, double the work: a search that never ends, however its bytes come."""
+
+    def copied(total: int) -> int:
+        buffer = Joined()
+        for _ in range(total // size):
+            buffer.feed(b"x" * size)
+            assert buffer.find(b"\n", 1 << 30) == 0
+        return buffer.copied
+
+    for total in (1 << 17, 1 << 18):
+        assert copied(total) <= 3 * total

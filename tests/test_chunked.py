@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.fuzz_chunked import Verdict, one_input, verdict
 from lambda_wire._buffer import Buffer
-from lambda_wire._chunked import CHUNK_END, MAX_PIECE, ChunkDecoder, chunk_head, encode_chunk, encode_end
+from lambda_wire._chunked import (
+    CHUNK_END,
+    MAX_PIECE,
+    ChunkDecoder,
+    chunk_buffers,
+    chunk_head,
+    encode_chunk,
+    encode_end,
+)
 from lambda_wire._limits import MAX_CHUNK_LINE, MAX_TRAILERS
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
@@ -73,6 +84,29 @@ class TestEncode:
             chunk_head(size)
         with pytest.raises(Malformed, match="ends the body"):
             encode_chunk(b"")
+
+    @given(pieces=st.lists(st.one_of(st.binary(min_size=1, max_size=40), st.integers(4094, 4098).map(bytes))))
+    def test_chunks_together(self, pieces: list[bytes]) -> None:
+        """The same bytes as one by one; what is not small is as it was given."""
+        buffers = chunk_buffers(pieces)
+        assert b"".join(buffers) == b"".join(map(encode_chunk, pieces))
+        assert [piece for piece in pieces if len(piece) >= 4096] == [
+            buffer for buffer in buffers if any(buffer is piece for piece in pieces)
+        ]
+
+    @pytest.mark.parametrize(("size", "count"), [(1, 100), (64, 1000), (1024, 300), (4095, 40), (4096, 3)])
+    def test_chunks_together_are_few_buffers(self, size: int, count: int) -> None:
+        """Small ones are joined, 64 KiB and a little more in each; large ones stand between their frames."""
+        buffers = chunk_buffers([bytes(size)] * count)
+        assert len(buffers) == (-(-size * count // 65_536) if size < 4096 else 2 * count + 1)
+        assert max(map(len, buffers)) < 65_536 * (1 + 7 / size) + 4096
+        assert chunk_buffers([]) == []
+
+    @pytest.mark.parametrize("before", [[], [b"x"], [bytes(5000)], [b"x" * 1024] * 64])
+    def test_no_chunk_of_many_is_empty(self, before: list[bytes]) -> None:
+        """It would end the body."""
+        with pytest.raises(Malformed, match="ends the body"):
+            chunk_buffers([*before, b"", b"y"])
 
     def test_end(self) -> None:
         """As recorded of a runtime under the emulator (case a04_streaming_error_trailers)."""
@@ -192,6 +226,54 @@ class TestDecode:
             cut = [wire[at : at + size] for at in range(0, len(wire), size)]
             assert verdict(cut, keep_boundaries=True) == (expected, (), b"", "")
 
+    @pytest.mark.parametrize("size", [1, 15, 16, 1000, 5000])
+    @pytest.mark.parametrize("count", [1, 7, 8, 9, 23, 24, 25, 57, 300])
+    def test_runs_of_one_size(self, size: int, count: int) -> None:
+        """However long, and whatever comes after: another size, another spelling, a fault in the last of them."""
+        data = [bytes([number % 256]) * size for number in range(count)]
+        run = b"".join(map(encode_chunk, data))
+        for rest, pieces, fault in (
+            (b"3\r\nabc\r\n0\r\n\r\n", [b"abc"], ""),
+            (b"0%x\r\n" % size + b"z" * size + b"\r\n0\r\n\r\n", [b"z" * size], ""),
+            (b"%x\r\n" % size + b"z" * size + b"\r\r" + run, [b"z" * size], "must be followed by"),
+            (b"%x\r\n" % size + b"z" * size + b"x\n" + run, [b"z" * size], "must be followed by"),
+            (b"%x\n\r" % size + run * 2, [], "must end in CRLF"),
+        ):
+            wire = run + rest
+            for cut in ([wire], [wire[at : at + 5003] for at in range(0, len(wire), 5003)]):
+                found, _, left, why = verdict(cut, keep_boundaries=True)
+                assert found == data + pieces
+                assert left == b""
+                assert fault in why
+                assert bool(fault) == bool(why)
+
+    def test_framing_in_the_data_of_a_run_means_nothing(self) -> None:
+        """Only where it is due."""
+        data = [b"4\r\n4\r\n"[at:][:4] for at in (0, 1, 2, 3)] * 20
+        assert read(b"".join(map(encode_chunk, data)) + b"0\r\n\r\n")[0] == data
+
+    @pytest.mark.parametrize("size", [MAX_PIECE - 1, MAX_PIECE, MAX_PIECE + 1, 16 * MAX_PIECE, 3_000_000_000])
+    def test_a_chunk_that_has_only_begun(self, size: int) -> None:
+        """Its size is known with its size line, and held are its bytes until a piece is whole."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        buffer.feed(b"1\r\nx\r\n%x\r\nabc" % size)
+        assert [decoder.next_piece(), decoder.next_piece()] == [b"x", None]
+        assert (decoder.left, len(buffer)) == (size, 3)
+
+    def test_what_is_ready(self) -> None:
+        """What was read together with a piece may be taken together: all of it, if it is not too much."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        assert list(decoder.take_ready(9)) == []
+        buffer.feed(b"1\r\na\r\n2\r\nbc\r\n1\r\nd\r\n5\r\ne")
+        assert list(decoder.take_ready(9)) == []
+        assert decoder.next_piece() == b"a"
+        assert list(decoder.take_ready(2)) == []
+        assert list(decoder.take_ready(3)) == [b"bc", b"d"]
+        assert decoder.next_piece() is None
+        assert list(decoder.take_ready(9)) == []
+
     def test_without_boundaries_nothing_is_held_back(self) -> None:
         """Data is given before its chunk is whole."""
         buffer = Buffer()
@@ -254,6 +336,34 @@ class CountingBuffer(Buffer):
         self.copied += len(data)
         return data
 
+    def window(self, count: int) -> tuple[bytes, int]:
+        made = type(self._data) is not bytes
+        data, at = super().window(count)
+        self.copied += len(data) * made
+        return data, at
+
+    def _join(self, count: int) -> None:
+        before = self._data
+        super()._join(count)
+        self.copied += 0 if self._data is before else len(self._data)
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """Return how many functions are called, those of C among them."""
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return calls
+
 
 class TestCost:
     """Double the input, double the work; seen by counting copies, not by a clock."""
@@ -275,6 +385,40 @@ class TestCost:
         once = copied(20_000)
         assert copied(40_000) <= 2.1 * once
 
+    @pytest.mark.parametrize("size", [1, 100, 20_000])
+    @pytest.mark.parametrize("keep_boundaries", [False, True])
+    @pytest.mark.parametrize("kind", [bytes, bytearray])
+    @pytest.mark.parametrize(
+        "chunk",
+        [
+            b"1\r\nX\r\n",
+            b"1;e\r\nX\r\n",
+            b"1" + b";" * 14 + b"\r\nX\r\n",
+            b"1;e\r\nX\r\n1\r\nX\r\n",
+            b"1\r\nX\r\n" * 9 + b"2\r\nXY\r\n" * 9,
+            b"1\r\nX\r\n1\r\nX\r\n2\r\nXY\r\n2\r\nXY\r\n",
+            encode_chunk(bytes(300)),
+            encode_chunk(bytes(16_384)),
+            encode_chunk(bytes(70_000)),
+        ],
+    )
+    def test_however_delivered(self, chunk: bytes, size: int, keep_boundaries: bool, kind: type[bytes]) -> None:
+        """Calls and copies, for bytes that are kept as they come and for those that are not."""
+        size = 50 if size == 1 and len(chunk) > 1000 else size
+        once = max(2, (5000 if size == 1 else 40_000) // len(chunk))
+
+        def work(count: int) -> tuple[int, int]:
+            wire = chunk * count
+            buffer = CountingBuffer()
+            decoder = ChunkDecoder(buffer, keep_boundaries=keep_boundaries)
+            pieces = [kind(wire[at : at + size]) for at in range(0, len(wire), size)]
+            return calls_of(lambda: read_on(decoder, buffer, pieces)), buffer.copied
+
+        (calls, copied), (twice_calls, twice_copied) = work(once), work(2 * once)
+        assert twice_calls <= 2.1 * calls + 50
+        assert twice_copied <= 2.1 * copied + 2 * size
+        assert twice_copied <= 20 * once * len(chunk)
+
     def test_a_plain_run_is_copied_little_more_than_once(self) -> None:
         """The sweep takes nearly all that it looks at."""
         buffer = CountingBuffer()
@@ -283,7 +427,23 @@ class TestCost:
         total = len(buffer)
         while decoder.next_piece() is not None:
             pass
-        assert buffer.copied < 1.1 * total
+        assert buffer.copied < 0.1 * total
+
+    @pytest.mark.parametrize("size", [64, 1024, 16_384, MAX_PIECE])
+    def test_received_data_is_copied_once(self, size: int) -> None:
+        """Whatever lies beside it is left where it came."""
+        wire = encode_chunk(bytes(size)) * (1_000_000 // size)
+        buffer = CountingBuffer()
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        read_on(decoder, buffer, [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)])
+        assert buffer.copied < 0.1 * len(wire)
+
+    def test_a_run_of_small_chunks_takes_few_calls(self) -> None:
+        """Less than two for each: their framing is compared at once."""
+        buffer = Buffer()
+        buffer.feed(encode_chunk(bytes(64)) * 900)
+        decoder = ChunkDecoder(buffer)
+        assert calls_of(decoder.next_piece) < 1800
 
     def test_a_chunk_that_trickles_in(self) -> None:
         """Bytes of a chunk that is not whole are never looked at again."""
@@ -293,6 +453,60 @@ class TestCost:
             buffer.feed(bytes([byte]))
             decoder.next_piece()
         assert buffer.copied < 100
+
+
+class TestReceivedElsewhere:
+    """Data that never was in the buffer counts as read."""
+
+    @given(first=st.integers(0, 9), counts=st.lists(st.integers(1, 9), min_size=1, max_size=5), good=st.booleans())
+    def test_skipped(self, first: int, counts: list[int], good: bool) -> None:
+        """How much is left goes down by each; then comes the chunk's end, and what follows is read as ever."""
+        total = first + sum(counts)
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer)
+        assert decoder.left == 0
+        buffer.feed(b"%x\r\n" % total + b"x" * first)
+        assert decoder.next_piece() == (b"x" * first or None)
+        for index, count in enumerate(counts):
+            assert decoder.left == total - first - sum(counts[:index])
+            assert decoder.next_piece() is None
+            decoder.skip(count)
+        assert decoder.left == 0
+        assert decoder.next_piece() is None
+        assert not decoder.finished
+        if not good:
+            buffer.feed(b"xx")
+            with pytest.raises(Malformed, match="a chunk's data must be followed by") as caught:
+                decoder.next_piece()
+            assert caught.value.at == buffer.taken - 2
+            return
+        buffer.feed(b"\r\n2\r\nab\r\n0\r\nT: v\r\n\r\nrest")
+        assert decoder.next_piece() == b"ab"
+        assert decoder.next_piece() is None
+        assert (decoder.finished, decoder.trailers, buffer.peek(9)) == (True, (("t", "v"),), b"rest")
+
+    @pytest.mark.parametrize("before", [b"", b"1\r\nx\r\n", b"1\r\nx\r\n" * 30])
+    def test_what_is_left_belongs_to_the_piece_that_was_given(self, before: bytes) -> None:
+        """Who receives the rest elsewhere must not be told of it while some of the data is in the buffer."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer)
+        buffer.feed(before + b"12c\r\n" + b"y" * 100)
+        seen: list[tuple[bytes, int]] = []
+        while (piece := decoder.next_piece()) is not None:
+            seen.append((piece, decoder.left))
+        assert seen == [(b"x" * (len(before) // 6), 0)] * bool(before) + [(b"y" * 100, 200)]
+
+    def test_what_is_left(self) -> None:
+        """Of the chunk that is being read, known with its size line; nothing between chunks."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer)
+        seen: list[int] = []
+        for data in (b"5", b"\r", b"\n", b"abc", b"de", b"\r\n", b"1\r\nx\r\n3\r\nx", b"xx\r\n0\r\n", b"\r\n"):
+            buffer.feed(data)
+            while decoder.next_piece() is not None:
+                pass
+            seen.append(decoder.left)
+        assert seen == [0, 0, 5, 2, 0, 0, 2, 0, 0]
 
 
 class TestFuzz:

@@ -29,6 +29,7 @@ from lambda_wire._events import (
     RestoreErrorReported,
     RestoreReady,
     Violation,
+    response_chunks,
 )
 from lambda_wire._malformed import Malformed
 
@@ -296,3 +297,21 @@ def test_other_headers_are_pairs_that_do_not_change() -> None:
     for wrong in ([("x-a", "b")], (("keep-alive", "timeout=5"),), (("content-length", "5"),), (("X-A", "b"),)):
         with pytest.raises(Malformed, match="header"):
             full(Invocation, headers=wrong)
+
+
+class TestResponseChunks:
+    """Many at once are what they would be one by one."""
+
+    def test_equal(self) -> None:
+        """And as frozen."""
+        made = response_chunks((b"a", b"bc"))
+        assert made == [ResponseChunk(data=b"a"), ResponseChunk(data=b"bc")]
+        with pytest.raises(AttributeError):
+            made[0].data = b"x"  # type: ignore[misc]  # it is frozen
+        assert response_chunks(()) == []
+
+    @pytest.mark.parametrize("wrong", [b"", bytearray(b"x"), None])
+    def test_the_same_door(self, wrong: Any) -> None:
+        """What one may not hold, none of many may."""
+        with pytest.raises(Malformed):
+            response_chunks((b"a", wrong))

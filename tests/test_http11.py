@@ -6,7 +6,8 @@ What the service's own HTTP server does was observed with the emulator of aws-sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
 
 import h11
 import pytest
@@ -17,7 +18,17 @@ from fuzz.fuzz_http11 import MAX_HEAD, one_input, pull, read
 from lambda_wire._chunked import MAX_PIECE
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._heads import field_value
-from lambda_wire._http11 import HttpEvent, MalformedMessage, MessageEnd, MessageReader, RequestHead, ResponseHead
+from lambda_wire._http11 import MessageReader
+from lambda_wire._malformed import Malformed
+from lambda_wire._messages import (
+    HttpEvent,
+    MalformedMessage,
+    MessageEnd,
+    PlainAnswer,
+    RequestHead,
+    ResponseHead,
+    TruncatedMessage,
+)
 from lambda_wire._record import record
 from lambda_wire._signals import NEED_DATA, PAUSED, Role
 from lambda_wire._types import Headers
@@ -270,6 +281,393 @@ class TestPieces:
             list(pull(reader))
             seen.append((reader.in_message, reader.in_body))
         assert seen == [(False, False), (True, False), (True, True), (False, False)]
+
+
+LARGE = 65_536
+"""From how many announced bytes on a driver may receive for itself."""
+UNLIMITED = 1 << 70
+PATTERN = bytes(range(251)) * 1600
+SIZES = st.lists(st.sampled_from([1, 2, 10, 500, 16_384, 65_536, 100_000]), min_size=1, max_size=5)
+
+#: Events but for the body and its end; then those, or what is wrong: kind, reason, offset.
+Collected = tuple[list[HttpEvent], MessageEnd | tuple[type, str, int | None] | None]
+
+
+def feed(reader: MessageReader, wire: bytes, sizes: Iterable[int], there: Iterable[bool]) -> Iterator[int]:
+    """Deliver ``wire`` in pieces, received where they belong or given; yield how much has come after each."""
+    at, turns = 0, zip(cycle(sizes), cycle(there))
+    for step, (size, received) in enumerate(turns):
+        if at >= len(wire):
+            return
+        into = reader.receive_buffer if received else None
+        count = max(size, 2000 if step > 150 else 1)
+        data: bytes | memoryview = wire[at : at + count]
+        if into is not None:
+            count = min(len(data), len(into))
+            into[:count] = data[:count]
+            data = into[:count]
+        at += len(data)
+        reader.receive_data(data)
+        yield at
+
+
+def collect(
+    wire: bytes, sizes: Iterable[int], there: Iterable[bool], *, limit: int = UNLIMITED, ends: bool = True
+) -> tuple[Collected, int]:
+    """Return the first response in ``wire``, its body collected, and how many bytes had come by then."""
+    reader = MessageReader(Role.CLIENT)
+    heads: list[HttpEvent] = []
+    at = 0
+    try:
+        for at in feed(reader, wire, sizes, there):
+            if (end := _take_collected(reader, heads, limit)) is not None:
+                return (heads, end), at
+        if ends:
+            reader.receive_data(b"")
+            return (heads, _take_collected(reader, heads, limit)), at
+    except Malformed as fault:
+        found = fault
+    else:
+        return (heads, None), at
+    with pytest.raises(Malformed) as again:
+        reader.next_event()
+    assert again.value is found
+    assert reader.receive_buffer is None
+    return (heads, (type(found), found.reason, found.at)), at
+
+
+def _take_collected(reader: MessageReader, heads: list[HttpEvent], limit: int) -> MessageEnd | None:
+    while (event := reader.next_event()) is not NEED_DATA:
+        assert isinstance(event, (ResponseHead, MessageEnd, ConnectionClosed))
+        if isinstance(event, MessageEnd):
+            assert type(event.body) is bytes
+            assert reader.receive_buffer is None
+            return event
+        heads.append(event)
+        if isinstance(event, ConnectionClosed):
+            break
+        reader.collect(limit, "an answer")
+    return None
+
+
+def in_parts(wire: bytes) -> Collected:
+    """Return the same, read part by part."""
+    reader = MessageReader(Role.CLIENT)
+    heads: list[HttpEvent] = []
+    body = b""
+    try:
+        for data in (wire, b"") if wire else (b"",):
+            reader.receive_data(data)
+            while isinstance(event := reader.next_event(), (ResponseHead, bytes, MessageEnd)):
+                match event:
+                    case ResponseHead():
+                        heads.append(event)
+                    case bytes():
+                        body += event
+                    case MessageEnd():
+                        return heads, MessageEnd(trailers=event.trailers, body=body)
+            if isinstance(event, ConnectionClosed):
+                heads.append(event)
+    except MalformedMessage as fault:
+        return heads, (type(fault), fault.reason, fault.at)
+    return heads, None
+
+
+def chunks_of(body: bytes, sizes: list[int], extension: bytes = b"", trailers: bytes = b"") -> bytes:
+    """Return ``body`` in chunks of these sizes again and again; of one when there are none."""
+    wire, at = bytearray(OK + CHUNKED + b"\r\n"), 0
+    for size in cycle(sizes or [len(body)]):
+        if at >= len(body):
+            return bytes(wire + b"0\r\n" + trailers + b"\r\n")
+        data = body[at : at + size]
+        wire += b"%X%b\r\n%b\r\n" % (len(data), extension, data)
+        at += size
+    raise AssertionError("a cycle has no end")
+
+
+@st.composite
+def framed(draw: st.DrawFn) -> bytes:
+    """Return a response with a body of some size, small or large, framed in some way."""
+    size = draw(st.one_of(st.integers(0, 200), st.integers(LARGE - 3, LARGE + 300), st.integers(0, 300_000)))
+    body = PATTERN[:size]
+    match draw(st.sampled_from(["counted", "chunk", "chunks", "until close"])):
+        case "counted":
+            return OK + b"Content-Length: %d\r\n\r\n%b" % (size, body) + draw(st.sampled_from([b"", OK, b"x"]))
+        case "chunk":
+            return chunks_of(body, [], b";a=b", b"T: v\r\nU: w\r\n")
+        case "chunks":
+            sizes = draw(st.lists(st.sampled_from([300, 5000, 40_000, 66_000, 150_000]), min_size=1, max_size=4))
+            return chunks_of(
+                body, sizes, draw(st.sampled_from([b"", b"; x"])), draw(st.sampled_from([b"", b"T: v\r\n"]))
+            )
+        case _:
+            return OK + b"\r\n" + body
+
+
+class TestCollected:
+    """A body that is wanted whole is what its pieces would have been, however it comes."""
+
+    @settings(max_examples=80)
+    @given(wire=framed(), sizes=SIZES, there=st.lists(st.booleans(), min_size=1, max_size=5))
+    def test_as_part_by_part(self, wire: bytes, sizes: list[int], there: list[bool]) -> None:
+        """Received where it belongs, given, or by turns; trailers and what comes after it too."""
+        collected, _ = collect(wire, sizes, there)
+        assert collected == in_parts(wire)
+        assert isinstance(collected[1], MessageEnd)
+
+    @settings(max_examples=80)
+    @given(
+        wire=framed(),
+        sizes=SIZES,
+        there=st.lists(st.booleans(), min_size=1, max_size=5),
+        cut=st.floats(0, 1),
+        put=st.sampled_from([b"", b"\n", b"\r\n", b"g", b"\0", b"9"]),
+        rest=st.booleans(),
+    )
+    def test_faults_are_the_same(
+        self, wire: bytes, sizes: list[int], there: list[bool], cut: float, put: bytes, rest: bool
+    ) -> None:
+        """In the same words, at the same byte; so is an end that comes too early."""
+        at = int(cut * len(wire))
+        broken = wire[:at] + put + (wire[at + len(put) :] if rest else b"")
+        assert collect(broken, sizes, there)[0] == in_parts(broken)
+
+    @pytest.mark.parametrize("there", [[True], [False], [True, False]])
+    @pytest.mark.parametrize("sizes", [[1000], [70_000], [10**6], [LARGE]])
+    def test_faults_behind_what_was_received_elsewhere(self, sizes: list[int], there: list[bool]) -> None:
+        """It counts."""
+        head, counted = OK + CHUNKED + b"\r\n", OK + b"Content-Length: 200001\r\n\r\n"
+        data = b"30d40\r\n" + PATTERN[:200_000]
+        for wire, reason, at in (
+            (head + data + b"xx", "a chunk's data must be followed by", len(head + data)),
+            (head + data + b"\r\nx\r\n", "a chunk's size must be", len(head + data) + 2),
+            (head + data[:-1], "the connection ended in the middle of a chunked body", len(head + data) - 1),
+            (counted + PATTERN[:200_000], "the connection ended in the middle of a counted", len(counted) + 200_000),
+        ):  # fmt: skip
+            (_, fault), _ = collect(wire, sizes, there)
+            assert isinstance(fault, tuple)
+            assert fault[1].startswith(reason)
+            assert fault[2] == at
+            assert fault[0] is (TruncatedMessage if "ended" in reason else MalformedMessage)
+
+    @pytest.mark.parametrize("there", [[True], [False], [True, False]])
+    @pytest.mark.parametrize("size", [1, 7, 4096, 70_000])
+    @pytest.mark.parametrize(
+        ("wire", "refused_at"),
+        [
+            (OK + b"Content-Length: 100001\r\n\r\n", len(OK) + 26),
+            (OK + CHUNKED + b"\r\n186A1\r\n", len(OK + CHUNKED) + 9),
+            (OK + CHUNKED + b"\r\nffffffffffffffff;x\r\n", len(OK + CHUNKED) + 22),
+            (OK + CHUNKED + b"\r\n186A0\r\n" + PATTERN[:100_000] + b"\r\n1\r\n", len(OK + CHUNKED) + 100_014),
+            (OK + b"\r\n" + PATTERN[:100_001], len(OK) + 100_003),
+        ],
+    )
+    def test_too_large(self, wire: bytes, refused_at: int, size: int, there: list[bool]) -> None:
+        """Refused as soon as it is known, before a byte of what is announced; always in the same words."""
+        too_large = (Malformed, "expected an answer of at most 100000 bytes, got more", None)
+        coarse = [len(wire) - 100] if len(wire) > 50_000 and size < 10 else []
+        for more in (b"", b"x" * 50, PATTERN[:100_000]):
+            sizes = [*coarse, *[size] * 10_000]
+            (heads, fault), at = collect(wire + more, sizes, there, limit=100_000, ends=False)
+            assert (fault, len(heads)) == (too_large, 1)
+            if size == 1:
+                assert at == refused_at
+            assert collect(wire + more, sizes, there, limit=100_001 + (1 << 65))[0][1] != too_large
+
+    @pytest.mark.parametrize("there", [[True], [False]])
+    def test_of_the_limit(self, there: list[bool]) -> None:
+        """The largest body is taken, in every framing."""
+        body = PATTERN[:100_000]
+        for wire in (
+            OK + b"Content-Length: 100000\r\n\r\n" + body,
+            chunks_of(body, []),
+            chunks_of(body, [999]),
+            OK + b"\r\n" + body,
+        ):
+            assert collect(wire, [5000], there, limit=100_000)[0][1] == MessageEnd(body=body)
+
+    def test_one_message_after_the_other(self) -> None:
+        """Collecting is for one message; its body is not changed by the next, nor is it collected unasked."""
+        reader = MessageReader(Role.CLIENT)
+        bodies: list[bytes] = []
+        for fill in (b"a", b"b"):
+            reader.receive_data(OK + b"Content-Length: 100000\r\n\r\n" + fill)
+            assert isinstance(reader.next_event(), ResponseHead)
+            reader.collect(UNLIMITED, "an answer")
+            assert reader.next_event() is NEED_DATA
+            into = reader.receive_buffer
+            assert into is not None
+            into[:] = fill * len(into)
+            reader.receive_data(into)
+            end = reader.next_event()
+            assert isinstance(end, MessageEnd)
+            bodies.append(end.body)
+            reader.start_next()
+        assert bodies == [b"a" * 100_000, b"b" * 100_000]
+        reader.receive_data(OK + b"Content-Length: 100000\r\n\r\nc")
+        assert isinstance(reader.next_event(), ResponseHead)
+        assert (reader.next_event(), reader.receive_buffer) == (b"c", None)
+
+    def test_more_than_belongs_there(self) -> None:
+        """What is given beyond a body that could have been received belongs to the next message."""
+        reader = MessageReader(Role.CLIENT)
+        reader.receive_data(OK + b"Content-Length: 100000\r\n\r\na")
+        assert isinstance(reader.next_event(), ResponseHead)
+        reader.collect(UNLIMITED, "an answer")
+        assert reader.next_event() is NEED_DATA
+        reader.receive_data(b"b" * 99_999 + OK + b"Content-Length: 0\r\n\r\n")
+        assert reader.next_event() == MessageEnd(body=b"a" + b"b" * 99_999)
+        assert reader.next_event() is PAUSED
+        reader.start_next()
+        assert isinstance(reader.next_event(), ResponseHead)
+
+    def test_boundaries_do_not_matter(self) -> None:
+        """Nor does it wait for whole pieces."""
+        reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        for fields, data in ((b"Content-Length: 100000\r\n", b"ab"), (CHUNKED, b"186a0\r\nab")):
+            reader = MessageReader(Role.SERVER, keep_boundaries=True)
+            reader.receive_data(POST + fields + b"\r\n" + data)
+            assert isinstance(reader.next_event(), RequestHead)
+            reader.collect(UNLIMITED, "a request")
+            assert reader.next_event() is NEED_DATA
+            assert reader.receive_buffer is not None
+            assert len(reader.receive_buffer) == 99_998
+
+
+def plain_or_parts(pieces: Iterable[bytes], limit: int, *, plain: bool, method: str) -> list[object]:
+    """Return every answer as status, fields and body, and the end; whole when it is plain, if that is asked."""
+    reader = MessageReader(Role.CLIENT)
+    reader.expect(method)
+    answers: list[object] = []
+    head, body = ResponseHead(status=0, headers=(), keep_alive=False), b""
+    try:
+        for data in pieces:
+            reader.receive_data(data)
+            while True:
+                if plain:
+                    while (answer := take_plain(reader, limit)) is not None:
+                        answers.append((answer, True))
+                match reader.next_event():
+                    case ResponseHead() as head:
+                        body = b""
+                    case bytes() as piece:
+                        body += piece
+                    case MessageEnd():
+                        answers.append(((head.status, head.headers, body), head.keep_alive))
+                        reader.start_next()
+                    case ConnectionClosed() as event:
+                        answers.append(event)
+                        break
+                    case _:
+                        break
+    except MalformedMessage as fault:
+        answers.append((type(fault), fault.reason, fault.at))
+        assert reader.take_plain_answer(limit) is None
+    return answers
+
+
+def take_plain(reader: MessageReader, limit: int) -> PlainAnswer | None:
+    """Return an answer, having seen that nothing was taken when there is none."""
+
+    def state() -> tuple[bytes, int, bool]:
+        return reader._buffer.peek(1 << 20), reader._buffer.taken, reader.in_message
+
+    before = state()
+    answer = reader.take_plain_answer(limit)
+    if answer is None:
+        assert state() == before
+        return None
+    assert before[0].endswith(answer[2] + reader._buffer.peek(1 << 20))
+    assert type(answer[2]) is bytes
+    assert len(answer[2]) <= limit
+    return answer
+
+
+STATUS_LINES = (b"HTTP/1.1 200 OK\r\n",) * 4 + (
+    b"HTTP/1.1 202 Accepted\r\n", b"HTTP/1.1 204 A\r\n", b"HTTP/1.1 304 A\r\n", b"HTTP/1.1 100 A\r\n",
+    b"HTTP/1.1 200\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 500 A\n", b"HTTP/2.0 200 OK\r\n", b" HTTP/1.1 200 A\r\n",
+)  # fmt: skip
+FIELD_LINES = (
+    b"Content-Length: 3\r\n", b"content-length:3 \r\n", b"Content-Length: 0\r\n", b"Content-Length: 30\r\n",
+    b"Content-Length: 3\r\nContent-Length: 3\r\n", b"Content-Length: x\r\n", b"Content-Length:\r\n", CHUNKED,
+    b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"A: b\r\n", b"A: \xc3\xa9\xff\r\n", b"A:\tb\r\n",
+    b"A: b\r\n c\r\n", b"A: b\n", b"A\r\n", b"A: \0\r\n",
+)  # fmt: skip
+BODIES = (b"", b"abc", b"abc", b"abc", b"3\r\nabc\r\n0\r\n\r\n", b"\r\n\r\n", b"\r\n", b"ab")
+ANSWERS = st.lists(
+    st.tuples(
+        st.sampled_from(STATUS_LINES),
+        st.lists(st.sampled_from((*FIELD_LINES[:1] * 8, *FIELD_LINES)), max_size=3, unique=True).map(b"".join),
+        st.sampled_from([b"\r\n"] * 8 + [b"\n", b""]),
+        st.sampled_from(BODIES),
+    ).map(b"".join),
+    max_size=4,
+).map(b"".join)
+
+
+class TestPlainAnswers:
+    """Nearly every answer is there at once, and read whole: to the same as part by part."""
+
+    @settings(max_examples=300)
+    @given(wire=ANSWERS, limit=st.sampled_from([0, 2, 3, 100]), method=st.sampled_from(["GET", "GET", "HEAD"]))
+    @example(wire=(OK + b"Content-Length: 3\r\n\r\nabc") * 3, limit=3, method="GET")
+    @example(wire=(OK + b"Content-Length: 3\r\n\r\nabc") * 3, limit=2, method="GET")
+    @example(wire=(OK + b"Content-Length: 3\r\n\r\n") * 3, limit=3, method="HEAD")
+    @example(
+        wire=b"HTTP/1.1 204 A\r\nContent-Length: 3\r\n\r\n" + OK + b"Content-Length: 3\r\n\r\nabc",
+        limit=3,
+        method="GET",
+    )
+    @example(wire=OK + b"Connection: close\r\nContent-Length: 3\r\n\r\nabc", limit=3, method="GET")
+    def test_as_part_by_part(self, wire: bytes, limit: int, method: str) -> None:
+        """However delivered; and where there is none, nothing was taken."""
+        for pieces in deliveries(wire):
+            expected = plain_or_parts([*pieces, b""], limit, plain=False, method=method)
+            assert plain_or_parts([*pieces, b""], limit, plain=True, method=method) == expected
+
+    def test_whole_or_not_at_all(self) -> None:
+        """The last byte of it makes it; what follows is left."""
+        wire = OK + b"A: b\r\nContent-Length: 3\r\n\r\nabc"
+        reader = MessageReader(Role.CLIENT)
+        for at in range(len(wire)):
+            assert take_plain(reader, 3) is None
+            reader.receive_data(wire[at : at + 1])
+        reader.receive_data(b"x")
+        assert take_plain(reader, 3) == (200, (("a", "b"), ("content-length", "3")), b"abc")
+        assert (reader.in_message, reader.in_body) == (True, False)
+
+    def test_not_in_the_middle_of_another(self) -> None:
+        """A body may look like an answer, and is none."""
+        inner = OK + b"Content-Length: 0\r\n\r\n"
+        reader = MessageReader(Role.CLIENT)
+        reader.receive_data(OK + b"Content-Length: %d\r\n\r\n" % len(inner))
+        assert isinstance(reader.next_event(), ResponseHead)
+        reader.receive_data(inner)
+        assert take_plain(reader, 99) is None
+        assert [reader.next_event(), reader.next_event()] == [inner, END]
+        assert take_plain(reader, 99) is None
+
+    @pytest.mark.parametrize("size", [39, 40, 41])
+    def test_heads_have_their_limit(self, size: int) -> None:
+        """The same as part by part."""
+        wire = OK + b"Content-Length: 0\r\n\r\n"
+        wire = wire.replace(b"OK", b"OK" + b"x" * (size - len(wire)))
+        reader = MessageReader(Role.CLIENT, max_head=40)
+        reader.receive_data(wire)
+        if size <= 40:
+            assert take_plain(reader, 0) == (200, (("content-length", "0"),), b"")
+        else:
+            assert take_plain(reader, 0) is None
+            with pytest.raises(MalformedMessage, match="a head of at most 40 bytes"):
+                reader.next_event()
+
+    def test_not_after_the_end(self) -> None:
+        """What came before the peer's end is read part by part."""
+        reader = MessageReader(Role.CLIENT)
+        reader.receive_data(OK + b"Content-Length: 0\r\n\r\n")
+        reader.receive_data(b"")
+        assert take_plain(reader, 9) is None
+        assert isinstance(reader.next_event(), ResponseHead)
 
 
 class TestFaults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import cycle
 from zlib import crc32
 
 import pytest
@@ -649,6 +650,71 @@ class TestConnection:
     def test_a_huge_message_is_waited_for(self, size: int) -> None:
         """The specification forbids a client to enforce limits (botocore: ``InvalidPayloadLength``)."""
         assert hear(until_close(prelude(size + 16, 0)))[0] == [ACCEPTED]
+
+    @settings(max_examples=30)
+    @given(
+        size=st.integers(65_000, 300_000),
+        framing=st.sampled_from(["counted", "chunked", "until close"]),
+        status=st.sampled_from([b"200", b"404"]),
+        streaming=st.booleans(),
+        there=st.lists(st.booleans(), min_size=1, max_size=4),
+    )
+    def test_a_large_whole_answer(
+        self, size: int, framing: str, status: bytes, streaming: bool, there: list[bool]
+    ) -> None:
+        """May be received where it belongs, and comes as it was sent; a stream is lent nothing."""
+        body = bytes(range(251)) * (size // 251)
+        fields = {"counted": b"Content-Length: %d\r\n" % len(body), "chunked": b"Transfer-Encoding: chunked\r\n"}
+        data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if framing == "chunked" else body
+        wire = b"HTTP/1.1 %b A\r\nX-Amzn-ErrorType: E\r\n%b\r\n%b" % (status, fields.get(framing, b""), data)
+        caller = InvokeConnection(host="h:1", max_payload=size)
+        caller.send(STREAMED if streaming else CALL)
+        streamed = streaming and status == b"200"
+        events: list[InvokeEvent] = []
+        at, lent, turns = 0, 0, cycle(there)
+        while at < len(wire) and not (streamed and at > 1000):
+            piece, into = wire[at : at + 1000], caller.receive_buffer
+            if into is None or not next(turns):
+                caller.receive_data(piece)
+            else:
+                piece = piece[: len(into)]
+                into[: len(piece)] = piece
+                caller.receive_data(into[: len(piece)])
+                lent += len(piece)
+            at += len(piece)
+            if not streamed:
+                events += heard(caller)
+        if streamed:
+            assert caller.next_event() == ACCEPTED
+            assert (caller.receive_buffer, lent) == (None, 0)
+            return
+        if framing == "until close":
+            caller.receive_data(b"")
+            events += heard(caller)[:1]
+        else:
+            assert caller.idle
+            assert (lent > 0) == (any(there) and len(body) > 70_000) or len(body) <= 70_000
+        (event,) = events
+        assert caller.receive_buffer is None
+        if status == b"200":
+            assert isinstance(event, InvokeAnswered)
+            assert event.payload == body
+        else:
+            assert isinstance(event, InvokeRefused)
+
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_idle(self, answered: bool) -> None:
+        """Before a call and after its answer; never again once a call was not written whole."""
+        caller = asking(None)
+        assert caller.idle
+        caller.send(CALL)
+        assert not caller.idle
+        if answered:
+            caller.receive_data(WHOLE)
+            assert heard(caller) == [ANSWERED]
+        assert caller.idle is answered
+        caller.send_failed()
+        assert not caller.idle
 
     def test_a_long_stream_is_not_held(self) -> None:
         """Memory is that of a message, whatever the number of messages."""

@@ -32,9 +32,10 @@ from lambda_wire._events import (
     RestoreReady,
     Violation,
 )
-from lambda_wire._http11 import MalformedMessage, MessageEnd, MessageReader, ResponseHead
+from lambda_wire._http11 import MessageReader
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._limits import MAX_PAYLOAD
+from lambda_wire._messages import MalformedMessage, MessageEnd, ResponseHead
 from lambda_wire._service import ServiceConnection
 from lambda_wire._signals import Role, Signal
 from tests.capture import Capture, Direction, load_all
@@ -131,7 +132,7 @@ def compared(found: list[tuple[ResponseHead, bytes]]) -> list[Message]:
 
 
 def invocation_in(head: ResponseHead, body: bytes) -> Invocation:
-    answer = decode_answer(NextAsked, head, body)
+    answer = decode_answer(NextAsked, head.status, head.headers, body)
     assert isinstance(answer, Invocation)
     return answer
 

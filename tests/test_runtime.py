@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
@@ -117,8 +119,90 @@ def _feed(runtime: RuntimeConnection, pieces: list[bytes]) -> None:
         heard(runtime)
 
 
+def large_event(size: int, framing: str, payload: bytes = b"") -> bytes:
+    """Return an event of so many bytes, framed so."""
+    head, body = EVENT.removesuffix(b"Content-Length: 2\r\n\r\n{}"), payload or bytes(size)
+    if framing == "counted":
+        return head + b"Content-Length: %d\r\n\r\n%b" % (size, body)
+    if framing == "until close":
+        return head + b"\r\n" + body
+    step = size if framing == "chunk" else 70_000
+    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for at in range(0, size, step) if (part := body[at : at + step])]
+    return head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + b"0\r\n\r\n"
+
+
+def feed(runtime: RuntimeConnection, wire: bytearray, size: int, there: Callable[[], bool]) -> list[RuntimeEvent]:
+    """Deliver ``wire`` in pieces, received where they belong where ``there`` says so; return what was heard."""
+    events: list[RuntimeEvent] = []
+    at = 0
+    with memoryview(wire) as view:
+        while at < len(view):
+            into = runtime.receive_buffer if there() else None
+            piece = view[at : at + size]
+            if into is None:
+                runtime.receive_data(piece)
+            else:
+                piece = piece[: len(into)]
+                into[: len(piece)] = piece
+                runtime.receive_data(into[: len(piece)])
+            at += len(piece)
+            events += heard(runtime)
+    return events
+
+
+def invocation_of(runtime: RuntimeConnection, wire: bytearray, size: int, there: Callable[[], bool]) -> Invocation:
+    """Return the one event in ``wire``."""
+    events = feed(runtime, wire, size, there)
+    if not events:
+        runtime.receive_data(b"")
+        events = heard(runtime)[:1]
+    (invocation,) = events
+    assert isinstance(invocation, Invocation)
+    return invocation
+
+
 class TestSays:
     """Every ask as its bytes."""
+
+    @pytest.mark.parametrize("ask", [NextAsked(), RestoreAsked(), PingAsked()])
+    def test_the_same_each_time(self, ask: Ask) -> None:
+        """What says nothing of an invocation is said in the same bytes, on this connection and on another."""
+        answer = PONG if ask == PingAsked() else b"HTTP/1.1 500 A\r\nContent-Length: 0\r\n\r\n"
+        runtime, said = new(), list[bytes]()
+        for _ in range(3):
+            said.append(runtime.send(ask))
+            runtime.receive_data(answer)
+            assert len(heard(runtime)) == 1
+        assert said == [new().send(ask)] * 3
+        assert new().send(ask) != RuntimeConnection(host="other").send(ask)
+
+    def test_each_invocation_by_its_name(self) -> None:
+        """However little else is said of it."""
+        runtime = new()
+        for request_id in ("one", "two"):
+            runtime.send(NextAsked())
+            runtime.receive_data(EVENT.replace(b"Id: id", b"Id: " + request_id.encode()))
+            assert len(heard(runtime)) == 1
+            said = runtime.send(BufferedResponse(request_id=request_id, payload=b"", content_type=""))
+            assert said.startswith(
+                b"POST /2018-06-01/runtime/invocation/%b/response HTTP/1.1\r\n" % request_id.encode()
+            )
+            runtime.receive_data(ACCEPTED)
+            assert len(heard(runtime)) == 1
+
+    @pytest.mark.parametrize(
+        "ask", [None, NextAsked(), RestoreAsked(), PingAsked(), BufferedResponse(request_id="id", payload=b"")]
+    )
+    def test_whether_it_polls(self, ask: Ask | None) -> None:
+        """While a poll is open, and only then; idle when nothing is."""
+        runtime, _ = asking() if ask is None else asking(ask)
+        polls = isinstance(ask, (NextAsked, RestoreAsked))
+        assert (runtime.idle, runtime.polling) == (ask is None, polls)
+        runtime.receive_data(b"H")
+        assert (runtime.idle, runtime.polling) == (False, polls)
+        runtime.receive_data(b"")
+        heard(runtime)
+        assert (runtime.idle, runtime.polling, runtime.must_close) == (False, False, True)
 
     def test_get(self) -> None:
         """A poll is a bare GET."""
@@ -150,6 +234,19 @@ class TestSays:
         assert runtime.send(ResponseChunk(data=b"x" * 26)) == b"1a\r\n" + b"x" * 26 + b"\r\n"
         assert runtime.send(ResponseFinished()) == b"0\r\n\r\n"
         assert runtime.turn is Turn.AWAITING
+
+    def test_chunks_together(self) -> None:
+        """The same bytes as one by one, small ones in one buffer; only when one could be sent, and none empty."""
+        runtime, _ = asking(STREAM)
+        assert runtime.send_chunks([b"a", b"x" * 26]) == [b"1\r\na\r\n1a\r\n" + b"x" * 26 + b"\r\n"]
+        large = b"x" * 65_536
+        assert runtime.send_chunks([large, b"a"]) == [b"10000\r\n", large, b"\r\n1\r\na\r\n"]
+        assert runtime.send_chunks([large])[1] is large
+        with pytest.raises(Malformed, match="ends the body"):
+            runtime.send_chunks([b"a", b""])
+        runtime.send(ResponseFinished())
+        with pytest.raises(LocalProtocolError, match="ResponseChunk may not be sent"):
+            runtime.send_chunks([b"a"])
 
     def test_failure(self) -> None:
         """Two trailers, the document in base64."""
@@ -564,6 +661,90 @@ class TestFaults:
         (invocation, *_), _, _ = hear(wire, NextAsked())
         assert isinstance(invocation, Invocation)
         assert len(invocation.payload) == 64
+
+    def test_refused_before_it_comes(self) -> None:
+        """As soon as its size is announced, in one way or the other, in the same words."""
+        counted = EVENT.removesuffix(b"{}").replace(b"Length: 2", b"Length: 65")
+        chunk = EVENT.replace(b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n41\r\n")
+        for wire in (counted, chunk):
+            for more in (b"", b"x", b"x" * 65 + b"\r\n0\r\n\r\n"):
+                fault, runtime, lifecycle = fault_of(wire + more, NextAsked())
+                assert fault == "the service sent what it may not: expected an answer of at most 64 bytes, got more"
+                assert runtime.receive_buffer is None
+                assert_silenced(runtime, lifecycle)
+
+    @pytest.mark.parametrize("framing", ["counted", "chunk"])
+    @pytest.mark.parametrize("there", [True, False])
+    def test_memory_of_a_large_event(self, framing: str, there: bool) -> None:
+        """One copy at every moment, received where it belongs or given in pieces: no more than the piece beside it."""
+        size, piece = 6 << 20, 65_536
+        data = bytearray(large_event(size, framing))
+        runtime = new(max_payload=size)
+        runtime.send(NextAsked())
+        tracemalloc.start()
+        try:
+            payload = invocation_of(runtime, data, piece, lambda: there).payload
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (type(payload), len(payload)) == (bytes, size)
+        assert peak <= size * 105 // 100 + (131_072 if there else piece)
+
+    @settings(max_examples=30)
+    @given(
+        size=st.integers(65_000, 400_000),
+        framing=st.sampled_from(["counted", "chunk", "chunks", "until close"]),
+        piece=st.sampled_from([1500, 40_000, 65_536, 1 << 20]),
+        there=st.lists(st.booleans(), min_size=1, max_size=4),
+    )
+    def test_a_large_event_comes_as_it_was_sent(self, size: int, framing: str, piece: int, there: list[bool]) -> None:
+        """Received where it belongs, given, or by turns; the next event changes nothing of it."""
+        events: list[Invocation] = []
+        payloads = [bytes((at + fill) % 251 for at in range(251)) * (size // 251 + 1) for fill in range(2)]
+        turns = cycle(there)
+        for payload in payloads:
+            runtime = new(max_payload=size + 251)
+            for _ in range(1 if framing == "until close" else 2):
+                runtime.send(NextAsked())
+                wire = bytearray(large_event(len(payload), framing, payload))
+                invocation = invocation_of(runtime, wire, piece, lambda: next(turns))
+                events.append(invocation)
+                assert invocation.payload == payload
+                if framing != "until close":
+                    runtime.send(BufferedResponse(request_id="id", payload=b""))
+                    runtime.receive_data(ACCEPTED)
+                    assert heard(runtime) == [Accepted()]
+        assert {event.payload for event in events} == set(payloads)
+
+    @pytest.mark.parametrize("framing", ["counted", "chunk"])
+    def test_a_large_event_that_is_cut(self, framing: str) -> None:
+        """Its connection was lost, whoever received it; what came of it is not kept."""
+        wire = large_event(200_000, framing)
+        for there in (True, False):
+            for end in (b"", None):
+                lifecycle = StandardLifecycle(snap_start=True)
+                runtime = new(lifecycle, max_payload=200_000)
+                runtime.send(NextAsked())
+                feed(runtime, bytearray(wire[:150_000]), 1000, cycle([there]).__next__)
+                into = runtime.receive_buffer
+                assert into is not None
+                runtime.receive_data(into[:0] if end is None else end)
+                assert runtime.next_event() == CLOSED
+                assert runtime.receive_buffer is None
+                assert runtime.must_close
+                assert lifecycle.state is State.READY
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_a_fault_behind_a_large_chunk(self, there: bool) -> None:
+        """Is found at the byte where it is, whoever received the chunk."""
+        wire = large_event(200_000, "chunk").replace(b"\0\r\n0", b"\0xx0")
+        lifecycle = StandardLifecycle(snap_start=True)
+        runtime = new(lifecycle, max_payload=200_000)
+        runtime.send(NextAsked())
+        with pytest.raises(RemoteProtocolError, match=rf"followed by .* got b'xx' \(at byte {wire.index(b'xx')}\)$"):
+            feed(runtime, bytearray(wire), 1000, lambda: there)
+        assert runtime.receive_buffer is None
+        assert_silenced(runtime, lifecycle)
 
     def test_memory(self) -> None:
         """Neither an answer that is too large, nor a flood of interim ones, nor what follows a fault is kept."""

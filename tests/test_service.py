@@ -37,7 +37,7 @@ from lambda_wire._events import (
     RestoreReady,
     Violation,
 )
-from lambda_wire._lifecycle import ManagedLifecycle, StandardLifecycle
+from lambda_wire._lifecycle import ManagedLifecycle, StandardLifecycle, too_large
 from lambda_wire._limits import MAX_PAYLOAD, MAX_UNREAD
 from lambda_wire._malformed import Malformed
 from lambda_wire._service import ServiceConnection, ServiceEvent
@@ -221,6 +221,21 @@ class TestAsks:
         assert isinstance(start, ResponseStarted)
         assert (start.response_mode, start.content_type, start.request_id) == (mode, "a/b", "id")
         assert rest == [ResponseChunk(data=b"a"), ResponseChunk(data=b"bc"), ResponseFinished()]
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 100])
+    def test_a_limit_between_chunks_that_came_together(self, limit: int) -> None:
+        """Those within it are given first, and until then the answer may be any; then it can only be the refusal."""
+        for size in (1000, 1):
+            service = ServiceConnection(busy(), max_stream=limit)
+            wire = post(RESPONSE, STREAMING, chunks=(b"a", b"b", b"cde", b"f"))
+            events: list[object] = []
+            for at in range(0, len(wire), size):
+                service.receive_data(wire[at : at + size])
+                events += heard(service)
+            kept = [data for data, end in ((b"a", 1), (b"b", 2), (b"cde", 5), (b"f", 6)) if end <= limit]
+            assert events[1 : 1 + len(kept)] == [ResponseChunk(data=data) for data in kept]
+            last = ResponseFinished() if limit >= 6 else Violation(reply=too_large(limit))
+            assert events[1 + len(kept) :] == [last]
 
     def test_streamed_and_counted(self) -> None:
         """The mode says that it streams, the length says how far: in pieces of the message's making."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 
 import h11
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import ConnectionClosed, Refused
 from lambda_wire._heads import encode_response_head
-from lambda_wire._http11 import MalformedMessage, MessageEnd, RequestHead, ResponseHead
 from lambda_wire._limits import MAX_UNREAD
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead, ResponseHead
 from lambda_wire._signals import NEED_DATA, PAUSED, Signal
 from lambda_wire._state import TURNS, Act, Turn
 from lambda_wire._turns import ClientTurns, Framing, ServerTurns, status_of
@@ -96,6 +97,57 @@ def seen(turns: ClientTurns | ServerTurns) -> tuple[object, ...]:
         return turns.turn, turns.must_close, turns.awaiting_answer
     return turns.turn, turns.must_close, turns.in_body, turns.head
 
+
+def answers_of(turns: ClientTurns, pieces: Iterable[bytes], next_answer: Callable[[], object]) -> list[object]:
+    """Return every answer that is there, and the turn after it; an end or a fault is the last."""
+    answers: list[object] = []
+    try:
+        for data in pieces:
+            turns.receive_data(data)
+            while not isinstance(answer := next_answer(), Signal):
+                answers.append((answer, turns.turn))
+                if isinstance(answer, ConnectionClosed):
+                    return answers
+    except Malformed as fault:
+        answers.append((fault.reason, fault.at))
+    return answers
+
+
+def joined(turns: ClientTurns) -> Callable[[], object]:
+    """Return what gives the next answer, read part by part."""
+    heads: list[ResponseHead] = []
+    bodies: list[bytes] = []
+
+    def next_answer() -> object:
+        while True:
+            match turns.next_part():
+                case ResponseHead() as head:
+                    heads.append(head)
+                    bodies.clear()
+                case bytes() as piece:
+                    bodies.append(piece)
+                case MessageEnd():
+                    return heads[-1].status, heads[-1].headers, b"".join(bodies)
+                case other:
+                    return other
+
+    return next_answer
+
+
+WHOLE_ANSWERS = (
+    OK,
+    LAST,
+    UNASKED,
+    OK[:-1],
+    OK[:9],
+    OK.replace(b"2\r\n\r\nok", b"0\r\n\r\n"),
+    OK.replace(b"/1.1", b"/1.0"),
+    OK.replace(b"200", b"204"),
+    b"HTTP/1.1 103 A\r\n\r\n" + OK,
+    b"HTTP/1.1 200 OK\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\no\r\n1\r\nk\r\n0\r\nT: v\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokx\r\n",
+)
 
 EVERYWHERE = [(end, turn) for end in (client, server) for turn in Turn]
 
@@ -289,6 +341,89 @@ class TestClient:
             assert b"".join(part for part in parts if isinstance(part, bytes)) == wire[-2:]
             assert turns.next_part() is NEED_DATA
             assert turns.must_close is (after is Turn.CUT)
+
+    @pytest.mark.parametrize("before", [Turn.IDLE, Turn.SENDING, Turn.AWAITING])
+    @pytest.mark.parametrize("after", [b"", b"x", OK, UNASKED])
+    @pytest.mark.parametrize("wire", WHOLE_ANSWERS)
+    def test_whole_answers_are_what_their_parts_are(self, before: Turn, wire: bytes, after: bytes) -> None:
+        """The same answers, ends and faults, the same turns after them, however they are delivered."""
+        for pieces in deliveries(wire + after):
+            in_parts, whole = client(before), client(before)
+            answers = answers_of(whole, [*pieces, b""], partial(whole.next_answer, 99))
+            assert answers == answers_of(in_parts, [*pieces, b""], joined(in_parts))
+            assert answers
+            assert seen(whole) == seen(in_parts)
+
+    def test_a_plain_answer_moves_as_any_other(self) -> None:
+        """It is asked for, and then it is over: the next one answers nothing."""
+        turns = client(Turn.AWAITING)
+        turns.receive_data(OK)
+        assert turns.next_answer(2) == (200, (("content-length", "2"),), b"ok")
+        assert (turns.turn, turns.idle, turns.awaiting_answer) == (Turn.IDLE, True, False)
+        turns.receive_data(OK)
+        assert not turns.idle
+        with pytest.raises(
+            Malformed, match="expected nothing while no request is open, got a response with status 200"
+        ):
+            turns.next_answer(2)
+
+    @pytest.mark.parametrize("wire", [OK, LAST, OK.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")])
+    def test_answers_have_their_limit(self, wire: bytes) -> None:
+        """It is known with the head, or with the first chunk."""
+        if b"chunked" in wire:
+            wire = wire.replace(b"ok", b"2\r\nok\r\n0\r\n\r\n")
+        for pieces in deliveries(wire):
+            turns = client(Turn.AWAITING)
+            (fault,) = answers_of(turns, pieces, partial(turns.next_answer, 1))
+            assert fault == ("expected an answer of at most 1 bytes, got more", None)
+
+    def test_what_was_begun_in_parts_is_not_given_whole(self) -> None:
+        """Who mixes them up has a bug."""
+        turns = client(Turn.AWAITING)
+        turns.receive_data(OK[:-1])
+        assert isinstance(turns.next_part(), ResponseHead)
+        with pytest.raises(AssertionError, match="comes with its end"):
+            turns.next_answer(2)
+
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_a_large_answer_may_be_received_where_it_belongs(self, whole: bool) -> None:
+        """Whoever collects it is lent its memory, and only then."""
+        turns = client(Turn.AWAITING)
+        turns.receive_data(OK.replace(b": 2", b": 100002"))
+        assert turns.receive_buffer is None
+        if whole:
+            assert turns.next_answer(100_002) is NEED_DATA
+        else:
+            assert isinstance(turns.next_part(), ResponseHead)
+            turns.collect(100_002)
+            assert turns.next_part() is NEED_DATA
+        into = turns.receive_buffer
+        assert into is not None
+        assert len(into) == 100_000
+        into[:] = b"x" * 100_000
+        turns.receive_data(into)
+        assert turns.receive_buffer is None
+        end = turns.next_answer(100_002) if whole else turns.next_part()
+        body = end[2] if isinstance(end, tuple) else end.body if isinstance(end, MessageEnd) else None
+        assert body == b"ok" + b"x" * 100_000
+        assert turns.idle
+
+    @pytest.mark.parametrize("turn", Turn)
+    def test_idle(self, turn: Turn) -> None:
+        """When it may ask, and only then."""
+        turns = client(turn)
+        assert turns.idle is (turn is Turn.IDLE)
+        turns.send_failed()
+        assert not turns.idle
+
+    def test_not_idle_after_a_fault(self) -> None:
+        """Nothing can be asked of a server that is accused, nor of one that spoke unasked."""
+        turns = client()
+        turns.receive_data(b"H")
+        assert not turns.idle
+        turns = client()
+        turns.accuse(Malformed("x"))
+        assert not turns.idle
 
     def test_two_requests(self) -> None:
         """After a whole answer the connection carries the next."""

@@ -1,0 +1,110 @@
+"""Heads that are not plain, as h11 reads them; and its faults in our words."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+
+from lambda_wire._h11 import BadHead, odd_request, odd_response
+from lambda_wire._malformed import Malformed
+
+GET = b"GET / HTTP/1.1\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def reason_of(head: bytes) -> tuple[str, int]:
+    """Return why a head is none, and the status that answers it."""
+    with pytest.raises(BadHead) as caught:
+        odd_response(head, "GET") if head.startswith(b"HTTP/") else odd_request(head)
+    fault = caught.value
+    assert isinstance(fault, Malformed)
+    assert isinstance(fault.__cause__, h11.RemoteProtocolError)
+    assert fault.at == 0
+    return fault.reason, fault.status_hint
+
+
+class TestRequests:
+    """Whatever h11 takes."""
+
+    @pytest.mark.parametrize(
+        ("head", "method", "target", "version"),
+        [
+            (GET + b"Host: a\r\n\r\n", "GET", "/", "1.1"),
+            (b"brew http://a/?b HTTP/1.1\nHOST:\n\n", "brew", "http://a/?b", "1.1"),
+            (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n", "CONNECT", "a:1", "1.1"),
+            (b"GET * HTTP/1.0\r\n\r\n", "GET", "*", "1.0"),
+            (b"GET / HTTP/2.0\r\n\r\n", "GET", "/", "2.0"),
+        ],
+    )
+    def test_first_lines(self, head: bytes, method: str, target: str, version: str) -> None:
+        """Any method, target and version: who reads it judges them."""
+        assert odd_request(head)[:3] == (method, target, version)
+
+    def test_fields(self) -> None:
+        """In order, names in lower case, values without blanks, unfolded, and no byte is lost."""
+        lines = b"Host: a\r\nX:\t b \t\r\nx: \xc3\xa9\xff\r\nFolded: a\r\n\tb\r\nEmpty:\r\nContent-Length: 3, 3\r\n\r\n"
+        assert odd_request(GET + lines)[3] == (
+            ("host", "a"),
+            ("x", "b"),
+            ("x", "é\udcff"),
+            ("folded", "a b"),
+            ("empty", ""),
+            ("content-length", "3"),
+        )
+
+    def test_a_head_of_any_size(self) -> None:
+        """Who read it has measured it."""
+        assert odd_request(GET + b"Host: " + b"a" * 100_000 + b"\r\n\r\n")[3] == (("host", "a" * 100_000),)
+
+
+class TestResponses:
+    """Whatever h11 takes, final or not."""
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "CONNECT", "odd"])
+    @pytest.mark.parametrize("status", [100, 103, 199, 200, 204, 304, 600, 999])
+    def test_statuses(self, method: str, status: int) -> None:
+        """Whichever method they answer."""
+        head = f"HTTP/1.1 {status}\r\nx: y\r\n\r\n".encode()
+        assert odd_response(head, method) == (status, "1.1", (("x", "y"),))
+
+    @pytest.mark.parametrize("version", ["0.9", "1.0", "3.0"])
+    def test_versions(self, version: str) -> None:
+        """Who reads it judges them."""
+        assert odd_response(f"HTTP/{version} 200 \n\n".encode(), "GET") == (200, version, ())
+
+
+class TestFaults:
+    """Every reason of h11's, within bounds and without Python's names."""
+
+    @pytest.mark.parametrize(
+        ("head", "reason", "status"),
+        [
+            (b"GARBAGE\r\n\r\n", "illegal request line: b'GARBAGE'", 400),
+            (b"HTTP/1.1 2000 OK\r\n\r\n", "illegal status line: b'HTTP/1.1 2000 OK'", 400),
+            (b"HTTP/1.1 099 x\r\n\r\n", "expected a status from 100 to 999, got 99", 400),
+            (b"HTTP/1.1 101 x\r\n\r\n", "expected no switch of protocols, got status 101", 400),
+            (GET + b"Host: a\r\nb c: d\r\n\r\n", "illegal header line: b'b c: d'", 400),
+            (GET + b"Host: a\r\nb: bytearray(c\x00)\r\n\r\n", "illegal header line: b'b: bytearray(c\\x00)'", 400),
+            (GET + b" Host: a\r\n\r\n", "continuation line at start of headers", 400),
+            (GET + b"\r\n", "Missing mandatory Host: header", 400),
+            (GET + b"Host: a\r\nHost: a\r\n\r\n", "Found multiple Host: headers", 400),
+            (OK + b"Content-Length: 1x\r\n\r\n", "bad Content-Length", 400),
+            (OK + b"Content-Length: 1, 2\r\n\r\n", "conflicting Content-Length headers", 400),
+            (OK + b"Transfer-Encoding: gzip\r\n\r\n", "Only Transfer-Encoding: chunked is supported", 501),
+        ],
+    )
+    def test_reasons(self, head: bytes, reason: str, status: int) -> None:
+        """In the words of h11 but where they are for programmers."""
+        assert reason_of(head) == (reason, status)
+
+    @pytest.mark.parametrize("line", [b"_SWITCH", b"status_code", b"a b: _SWITCH status_code, not 3"])
+    def test_a_quoted_line_is_no_reason(self, line: bytes) -> None:
+        """What a peer writes is not taken for what h11 says."""
+        assert reason_of(OK + line + b"\r\n\r\n")[0] == f"illegal header line: {line!r}"
+
+    @pytest.mark.parametrize("line", [b"x" * 100_000, b"\x00" * 100, b"'" * 200 + b'"' * 200])
+    def test_reasons_are_bounded(self, line: bytes) -> None:
+        """However long the line that is wrong."""
+        reason, _ = reason_of(OK + line + b"\r\n\r\n")
+        assert len(reason) == 100
+        assert reason.startswith("illegal header line: b")
