@@ -6,15 +6,20 @@ import selectors
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 from lambda_wire import _tls
 from lambda_wire._addresses import Endpoint
 from lambda_wire._errors import Busy, ConnectionLost
+from lambda_wire._types import BytesLike
 from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from typing import Any, Final, TypeVar, assert_never
+else:
+    from lambda_wire._typing import TypeVar, assert_never
+
 
 __all__ = ["TlsWire", "Wire"]
 
@@ -23,6 +28,7 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 #: How many buffers one system call takes: IOV_MAX of Linux and macOS.
 _MOST_BUFFERS: Final = 1024
 _DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+_WHOLE: Final = getattr(socket, "MSG_WAITALL", 0)
 
 
 class Wire:
@@ -39,6 +45,7 @@ class Wire:
         self._service = service
         self._what = what
         self._socket: socket.socket | None = None
+        self._looked_at = 0.0
         self._selector: selectors.BaseSelector
         self._in_use = threading.Lock()
         self._changes = threading.RLock()
@@ -61,6 +68,7 @@ class Wire:
             raise Busy("another caller is using this connection: wait for it, or use one of your own")
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
+            self._session.quiet_s = time.monotonic() - self._looked_at
             want = next(exchange)
             while True:
                 try:
@@ -96,10 +104,10 @@ class Wire:
             self._hang_up()
             self._in_use.release()
 
-    def _do(self, want: Want, deadline: float | None) -> bytes:
+    def _do(self, want: Want, deadline: float | None) -> BytesLike:
         match want:
             case Read():
-                return self._read(want.max_bytes, deadline)
+                return self._read(want, deadline)
             case Write():
                 return self._write(want.outgoing, deadline, look_first=want.look_first)
             case Dial():
@@ -124,7 +132,9 @@ class Wire:
             self._socket = made
 
     def _connect(self) -> socket.socket:
-        made = socket.create_connection((self._service.host, self._service.port), timeout=_CONNECT_TIMEOUT_S)
+        name = self._service.host  # as text, a cold start would pay for the tables of IDNA
+        host: Any = name.encode() if name.isascii() else name  # Any: typeshed does not know that bytes will do
+        made = socket.create_connection((host, self._service.port), timeout=_CONNECT_TIMEOUT_S)
         made.settimeout(None)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
@@ -140,9 +150,11 @@ class Wire:
         assert self._socket is not None  # a conversation dials before it reads or writes
         return self._socket
 
-    def _read(self, max_bytes: int, deadline: float | None) -> bytes:
+    def _read(self, want: Read, deadline: float | None) -> BytesLike:
         try:
-            return self._receive(max_bytes, deadline)
+            heard = self._receive(want, deadline)
+            self._looked_at = time.monotonic()
+            return heard
         except OSError as fault:
             if _is_deadline(fault):
                 raise
@@ -182,14 +194,32 @@ class Wire:
 
     # -- TCP
 
-    def _receive(self, max_bytes: int, deadline: float | None) -> bytes:
+    def _receive(self, want: Read, deadline: float | None) -> BytesLike:
         """Return what comes next; ``b""`` at the end."""
         if deadline is not None:
             self._wait(deadline)
-        return self._connected().recv(max_bytes)
+        if want.into is not None:
+            return want.into[: self._receive_into(want.into, _WHOLE if deadline is None else 0)]
+        return self._connected().recv(want.max_bytes)
+
+    def _receive_into(self, into: memoryview, flags: int) -> int:
+        try:
+            return self._connected().recv_into(into, 0, flags)
+        except OSError as fault:
+            if fault.errno is None:
+                self._give_up()
+            raise
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """End the connection: a signal handler raised, and how much of a body had been received is not known."""
+        _tls.shut(self._connected(), socket.SHUT_RDWR)
 
     def _look(self) -> bytes:
         """Return what is there, ``b""`` when nothing is."""
+        self._looked_at = time.monotonic()
         return _or_lost(self._connected().recv(65_536)) if self._selector.select(0) else b""
 
     def _send(self, outgoing: Outgoing) -> int:
@@ -222,10 +252,10 @@ class TlsWire(Wire):
         made.setblocking(False)
         return made
 
-    def _receive(self, max_bytes: int, deadline: float | None) -> bytes:
+    def _receive(self, want: Read, deadline: float | None) -> BytesLike:
         while True:
             try:
-                return _tls.receive(self._connected(), max_bytes)
+                return _tls.receive(self._connected(), want.max_bytes)
             except BlockingIOError:
                 self._wait(deadline)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Final
 
 from lambda_wire._wants import Outgoing
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from typing import Final
+
 
 __all__ = ["context_for", "receive", "send", "shut"]
 

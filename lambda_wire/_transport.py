@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar, assert_never
 
 from lambda_wire import _tls
 from lambda_wire._addresses import Endpoint
 from lambda_wire._errors import Busy, ConnectionLost
+from lambda_wire._types import BytesLike
 from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ class AsyncWire:
         self._loop = loop
         self._context = context
         self._socket: socket.socket | None = None
+        self._looked_at = 0.0
+        self._has_asked = False
+        """Whether something was written since something was read."""
         self._in_use = False
 
     async def run(self, exchange: Exchange[_T], *, even_cancelled: bool = False) -> _T:
@@ -96,6 +101,7 @@ class AsyncWire:
         try:
             if not even_cancelled:
                 await self._loop.checkpoint()
+            self._session.quiet_s = time.monotonic() - self._looked_at
             want = next(exchange)
             while True:
                 try:
@@ -130,10 +136,10 @@ class AsyncWire:
             _tls.shut(self._socket, socket.SHUT_RD)
         await self._loop.checkpoint()
 
-    async def _do(self, want: Want) -> bytes:
+    async def _do(self, want: Want) -> BytesLike:
         match want:
             case Read():
-                return await self._read(want.max_bytes)
+                return await self._read(want)
             case Write():
                 return await self._write(want.outgoing, look_first=want.look_first)
             case Dial():
@@ -206,6 +212,7 @@ class AsyncWire:
                 await self._loop.writable(made)
 
     def _hang_up(self) -> None:
+        self._has_asked = False
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -225,6 +232,12 @@ class AsyncWire:
         wire = self._connected()
         return wire.recv(max_bytes) if self._context is None else _tls.receive(wire, max_bytes)
 
+    def _receive_wanted(self, want: Read) -> BytesLike:
+        """Return what is there, in memory of the conversation if it lends some; TLS has memory of its own."""
+        if want.into is None or self._context is not None:
+            return self._receive(want.max_bytes)
+        return want.into[: self._connected().recv_into(want.into)]
+
     def _send(self, outgoing: Outgoing) -> int:
         """Return how much was written without waiting.
 
@@ -236,10 +249,15 @@ class AsyncWire:
             wire.sendmsg(outgoing.next_buffers(_MOST_BUFFERS)) if self._context is None else _tls.send(wire, outgoing)
         )
 
-    async def _read(self, max_bytes: int) -> bytes:
+    async def _read(self, want: Read) -> BytesLike:
+        if self._has_asked:  # no answer is there yet, so that trying would cost a system call for nothing
+            await self._loop.readable(self._connected())
+            self._has_asked = False
         while True:
             try:
-                return self._receive(max_bytes)
+                heard = self._receive_wanted(want)
+                self._looked_at = time.monotonic()
+                return heard
             except BlockingIOError:
                 await self._loop.readable(self._connected())
             except OSError as fault:
@@ -256,6 +274,7 @@ class AsyncWire:
                     await self._loop.readable_or_writable(self._connected())
                     if heard := self._look():
                         return heard
+            self._has_asked = self._context is None  # TLS may hold an answer that no wait would see
         except OSError as fault:
             _tls.shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
             raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
@@ -263,6 +282,7 @@ class AsyncWire:
 
     def _look(self) -> bytes:
         """Return what is there, ``b""`` when nothing is."""
+        self._looked_at = time.monotonic()
         try:
             heard = self._receive(65_536)
         except BlockingIOError:

@@ -6,10 +6,15 @@ A driver that can dial, write, read and hang up can run every conversation of th
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol, TypeAlias, TypeVar
 
 from lambda_wire._record import field, record
 from lambda_wire._types import BytesLike
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol, TypeAlias, TypeVar
+else:
+    from lambda_wire._typing import Protocol, TypeVar
 
 __all__ = ["Closable", "Dial", "Exchange", "Hangup", "Outgoing", "Read", "Want", "Write"]
 
@@ -31,16 +36,17 @@ class Outgoing:
         buffers: What is to be written, in order.
     """
 
-    __slots__ = ("_buffers", "_first", "_offset")
+    __slots__ = ("_buffers", "_first", "_left", "_offset")
 
     def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
         self._buffers = [buffer for buffer in buffers if len(buffer)]
+        self._left = sum(map(len, self._buffers))
         self._first = 0
         self._offset = 0
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
-        return self._first < len(self._buffers)
+        return self._left > 0
 
     def next_buffers(self, most: int) -> list[BytesLike]:
         """Return what is to be written next, as at most ``most`` buffers."""
@@ -51,8 +57,12 @@ class Outgoing:
 
     def advance(self, written: int) -> None:
         """Say that so many bytes more have been written."""
+        self._left -= written
+        if not self._left:
+            self._buffers, self._first, self._offset = [], 0, 0
+            return
         written += self._offset
-        while self and written >= len(self._buffers[self._first]):
+        while written >= len(self._buffers[self._first]):
             written -= len(self._buffers[self._first])
             self._first += 1
         self._offset = written
@@ -76,10 +86,14 @@ class Write:
 class Read:
     """Wait for bytes. Answer with them, at most ``max_bytes``; with ``b""`` when the peer has ended.
 
+    Who can receive into memory may do so when there is some: answer then with the part of ``into`` that was filled,
+    from its start. It is a large body's, which is not copied again.
+
     Throw ``ConnectionLost`` when the connection was reset: what came before need not be all.
     """
 
     max_bytes: int = 65_536
+    into: memoryview | None = field(default=None, repr=False)
 
 
 @record
@@ -89,14 +103,19 @@ class Hangup:
 
 Want: TypeAlias = Dial | Write | Read | Hangup
 
-Exchange: TypeAlias = Generator[Want, bytes, _T]
+if TYPE_CHECKING:
+    Exchange: TypeAlias = Generator[Want, BytesLike, _T]
+else:
+    Exchange = Generator  # which takes parameters, too
 """A conversation: it yields wants, is sent their answers, and returns what it was held for."""
 
 
 class Closable(Protocol):
-    """What a driver knows of a session: whether it was closed."""
+    """What a driver knows of a session: whether it was closed. And what it tells a session that it alone knows."""
 
     closed: bool
+    quiet_s: float
+    """Seconds since the driver last read or looked, when a conversation begins. A driver without a clock leaves it."""
 
     def require_open(self) -> None:
         """Raise ``ConnectionLost`` when ``closed`` was set."""

@@ -339,6 +339,7 @@ async def test_an_invocation_whose_answer_could_not_be_dialled_can_be_reported(d
     async with runtime_of(driver, script) as runtime:
         invocation = await runtime.next_invocation()
         there = runtime._wire._service
+        runtime._session.fresh_s = 0.0  # so that it looks, and finds that it has to dial
         with black_hole() as address, pytest.MonkeyPatch.context() as patch:
             until_heard(wire_of(runtime))
             patch.setattr(runtime._wire, "_service", driver.connect(address)._wire._service)

@@ -132,7 +132,8 @@ class Slot:
         return await stream.finish()
 
     async def cut(self, invocation: Invocation, _: dict[str, Any]) -> Verdict:
-        """Lose the connection while the invocation runs, and again after the answer."""
+        """Lose the connection while the invocation runs, and again after the answer; it is looked at before each."""
+        self._runtime._session.fresh_s = 0.0  # so soon after the event nobody would look
         wire_of(self._runtime).shutdown(socket.SHUT_RDWR)
         verdict = await self._runtime.respond(invocation, invocation.payload)
         wire_of(self._runtime).shutdown(socket.SHUT_RDWR)

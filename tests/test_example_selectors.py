@@ -345,7 +345,7 @@ def test_every_address_is_dialled(listener: socket.socket) -> None:
         assert (yield Dial()) == b""
         with listener.accept()[0] as peer:
             peer.sendall(b"hello")
-            return (yield Read(max_bytes=4)) + (yield Read(max_bytes=4))
+            return bytes((yield Read(max_bytes=4))) + bytes((yield Read(max_bytes=4)))
 
     with nobody() as nowhere:
         assert hold(exchange(), nowhere, address_of(listener)) == b"hello"
@@ -405,7 +405,7 @@ def test_who_looks_first_hears_first(listener: socket.socket) -> None:
             assert outgoing.next_buffers(9) == [b"question"]
             assert (yield Write(outgoing=outgoing)) == b""
             assert peer.recv(65_536) == b"question"
-            return heard
+            return bytes(heard)
 
     assert hold(exchange(), address_of(listener)) == b"early"
 

@@ -179,6 +179,21 @@ def test_a_streamed_invocation() -> None:
     ]
 
 
+def test_chunks_that_are_ready_together_leave_in_few_buffers() -> None:
+    """Small ones are joined, so that one write takes a thousand; a large one is handed on as it was given."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
+    large = b"x" * 100_000
+    writing = exchanges.write_chunks(response, [b"y" * 64] * 1000 + [large])
+    want = next(writing)
+    assert isinstance(want, Write)
+    joined, given, last = want.outgoing.next_buffers(99)
+    assert joined == (b"40\r\n" + b"y" * 64 + b"\r\n") * 1000 + b"186a0\r\n"
+    assert given is large
+    assert last == b"\r\n"
+
+
 def test_a_stream_that_fails() -> None:
     """An error after the first byte goes into trailers."""
     network = Network(INVOCATION, Accepted())

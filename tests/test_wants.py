@@ -55,7 +55,7 @@ def converse() -> Exchange[bytes]:
     early = yield Write(outgoing=Outgoing((b"ping", bytearray(b"!"))), look_first=True)
     heard = b"" if early else (yield Read(max_bytes=3))
     yield Hangup()
-    return early + heard
+    return bytes(early) + bytes(heard)
 
 
 class Peer:

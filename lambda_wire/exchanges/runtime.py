@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 from lambda_wire import _names as names
 from lambda_wire._errors import ConnectionLost, LocalProtocolError, RequestRefused, StreamInterrupted
@@ -21,7 +20,6 @@ from lambda_wire._events import (
     Invocation,
     NextAsked,
     Refused,
-    ResponseChunk,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
@@ -36,6 +34,12 @@ from lambda_wire._state import Turn
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Exchange
 from lambda_wire.exchanges.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, TypeVar
+else:
+    from lambda_wire._typing import TypeVar
 
 __all__ = [
     "OpenResponse",
@@ -52,6 +56,10 @@ __all__ = [
     "write_chunks",
 ]
 
+#: A look would double the system calls of a write. Who hangs up on an idle connection waits longer than this, and who
+#: refuses the rest of a stream is heard soon enough.
+_FRESH_S: Final = 0.01
+_NEXT: Final = NextAsked()
 _A = TypeVar("_A", Invocation, RestoreReady)
 
 
@@ -76,13 +84,22 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
         lifecycle = StandardLifecycle(snap_start=True)
         new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
         super().__init__("runtime", new_connection, RuntimeConnection.next_event)
+        self.fresh_s = _FRESH_S
         self.response: OpenResponse | None = None
         self.stopping: bool = False
 
     @property
     def polling(self) -> bool:
         """Whether a poll is open."""
-        return self.connection.awaits(NextAsked) or self.connection.awaits(RestoreAsked)
+        return self.connection.polling
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``connection`` can carry a request now, and that need not be looked at.
+
+        Who stops ends the reading of an open poll, and no answer to a report could be read there: then it is looked at.
+        """
+        return not self.stopping and super().ready
 
     def require_polls(self) -> None:
         """Raise ``ConnectionLost`` when ``stopping`` was set."""
@@ -99,8 +116,8 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
             ConnectionLost: The service cannot be reached. Nothing was sent.
             RemoteProtocolError: The service said what it may not.
         """
-        self.require_open()
-        if self.polling:
+        if self.connection.polling:
+            self.require_open()
             return  # whatever else is asked on it is refused: the answer to a poll must not be lost
         if self.connection.awaiting_answer:
             yield from self.hear()
@@ -126,7 +143,7 @@ def next_invocation(session: RuntimeSession) -> Exchange[Invocation]:
         RemoteProtocolError: The service said what it may not.
         LocalProtocolError: A streamed response is still open: finish it, or fail it; or ``next_restore`` is.
     """
-    return _poll(session, NextAsked(), Invocation)
+    return _poll(session, _NEXT, Invocation)
 
 
 def next_restore(session: RuntimeSession) -> Exchange[None]:
@@ -234,7 +251,8 @@ def start_response(
     request_id, invocation_id = invocation.request_id, invocation.invocation_id
     started = ResponseStarted(request_id=request_id, content_type=content_type, invocation_id=invocation_id)
     parts = _parts(chunks)
-    yield from session.connect()
+    if not session.ready:
+        yield from session.connect()
     head = session.connection.send_buffers(started)
     session.response = response = OpenResponse(session)
     yield from _say_parts(session, parts, head)
@@ -290,7 +308,8 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
             answer = yield from session.hear()
         else:
             session.require_polls()
-            yield from session.connect()
+            if not session.ready:
+                yield from session.connect()
             buffers = session.connection.send_buffers(ask)
             if session.stopping:  # whoever sets it from now on finds the poll open, and ends its reading
                 session.connection.send_failed()
@@ -306,7 +325,8 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
 
 
 def _post(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
-    yield from session.connect()
+    if not session.ready:
+        yield from session.connect()
     return (yield from _report(session, report))
 
 
@@ -327,8 +347,8 @@ def _carrier(response: OpenResponse) -> RuntimeSession:
     return session
 
 
-def _parts(chunks: Sequence[BytesLike]) -> list[ResponseChunk]:
-    return [ResponseChunk(data=data) for chunk in chunks if (data := as_bytes(chunk, "a chunk"))]
+def _parts(chunks: Sequence[BytesLike]) -> list[bytes]:
+    return [data for chunk in chunks if (data := chunk if type(chunk) is bytes else as_bytes(chunk, "a chunk"))]
 
 
 def _ask(session: RuntimeSession, event: Ask) -> Exchange[RuntimeEvent]:
@@ -338,12 +358,12 @@ def _ask(session: RuntimeSession, event: Ask) -> Exchange[RuntimeEvent]:
 
 def _say_whole(session: RuntimeSession, buffers: Sequence[BytesLike]) -> Exchange[RuntimeEvent]:
     answer = yield from session.say(buffers, look_first=False)
-    return (yield from session.hear()) if answer is None else answer
+    return (yield from session.hear(read_first=True)) if answer is None else answer
 
 
-def _say_parts(session: RuntimeSession, parts: list[ResponseChunk], head: Sequence[BytesLike] = ()) -> Exchange[None]:
+def _say_parts(session: RuntimeSession, parts: Sequence[bytes], head: Sequence[BytesLike] = ()) -> Exchange[None]:
     """Send parts of a streamed response."""
-    buffers = [*head, *(buffer for part in parts for buffer in session.connection.send_buffers(part))]
+    buffers = [*head, *session.connection.send_chunks(parts)]
     answer = yield from session.say(buffers, look_first=True)
     if answer is not None:
         raise StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)

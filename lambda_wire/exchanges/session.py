@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Generic, Protocol, TypeVar
 
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._signals import Signal
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Generic, Protocol, TypeVar
+else:
+    from lambda_wire._typing import Generic, Protocol, TypeVar
 
 __all__ = ["ClientConnection", "Session"]
 
@@ -20,12 +25,22 @@ class ClientConnection(Protocol):
     @property
     def must_close(self) -> bool:
         """Whether it can carry no further request."""
-        ...
+        ...  # noqa: PIE790  # checkers want it
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can carry a request now."""
+        ...  # noqa: PIE790  # checkers want it
 
     @property
     def awaiting_answer(self) -> bool:
         """Whether a request went out whole and its answer is due."""
-        ...
+        ...  # noqa: PIE790  # checkers want it
+
+    @property
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next bytes may be received, if not anywhere."""
+        ...  # noqa: PIE790  # checkers want it
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the service."""
@@ -37,6 +52,10 @@ class ClientConnection(Protocol):
         """Give the connection up."""
 
 
+_LONG_AGO: Final = 3600.0
+_LOOK: Final = Write(outgoing=Outgoing(), look_first=True)
+_READ: Final = Read()
+_NOTHING: Final = Signal.NEED_DATA
 _C = TypeVar("_C", bound=ClientConnection)
 _E = TypeVar("_E")
 
@@ -52,6 +71,8 @@ class Session(Generic[_C, _E]):
     Attributes:
         connection: The one in use.
         connected: Whether it was dialled.
+        quiet_s: How many seconds ago the driver last read or looked: it says so before each conversation.
+        fresh_s: How soon after that another look is not worth its system call.
         closed: Whether every conversation raises ``ConnectionLost`` and none dials. Whoever sets it also ends the
             connection, so that a driver that waits answers as if the peer had ended.
     """
@@ -63,11 +84,18 @@ class Session(Generic[_C, _E]):
         self.connection: _C = new_connection()
         self.connected: bool = False
         self.closed: bool = False
+        self.quiet_s: float = _LONG_AGO
+        self.fresh_s: float = 0.0
 
     def require_open(self) -> None:
         """Raise ``ConnectionLost`` when ``closed`` was set."""
         if self.closed:
             raise ConnectionLost(f"this {self._what} was closed")
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``connection`` can carry a request now, and that need not be looked at."""
+        return self.connected and self.connection.idle and self.quiet_s < self.fresh_s and not self.closed
 
     def connect(self) -> Exchange[None]:
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
@@ -76,9 +104,9 @@ class Session(Generic[_C, _E]):
             ConnectionLost: The service cannot be reached. Nothing was sent.
         """
         self.require_open()
-        if self.connected and not self.connection.must_close and not self.connection.awaiting_answer:
+        if self.connected and self.connection.idle:
             with suppress(ConnectionLost):
-                if not (yield Write(outgoing=Outgoing(), look_first=True)):
+                if not (yield _LOOK):
                     return
         self.connection.abandon()
         self.connected = False
@@ -95,6 +123,7 @@ class Session(Generic[_C, _E]):
             RemoteProtocolError: The service said what it may not.
         """
         connection, outgoing = self.connection, Outgoing(buffers)
+        look_first = look_first and self.quiet_s >= self.fresh_s
         try:
             while heard := (yield Write(outgoing=outgoing, look_first=look_first)):
                 connection.receive_data(heard)
@@ -114,19 +143,25 @@ class Session(Generic[_C, _E]):
         connection.send_failed()
         return (yield from self.hear())
 
-    def hear(self) -> Exchange[_E]:
+    def hear(self, *, read_first: bool = False) -> Exchange[_E]:
         """Read until the service has said something, or gone.
+
+        Args:
+            read_first: Whether nothing can have come yet that was not looked at.
 
         Raises:
             ConnectionLost: ``closed`` was set.
             RemoteProtocolError: The service said what it may not.
         """
+        connection = self.connection
         while True:
             self.require_open()
-            event = self._next_event(self.connection)
+            event = _NOTHING if read_first else self._next_event(connection)
             if not isinstance(event, Signal):
                 return event
+            into = connection.receive_buffer
             try:
-                self.connection.receive_data((yield Read()))
+                connection.receive_data((yield _READ if into is None else Read(into=into)))
             except ConnectionLost:
-                self.connection.abandon()  # its end, and no end of what was being said
+                connection.abandon()  # its end, and no end of what was being said
+            read_first = False
