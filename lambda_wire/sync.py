@@ -13,20 +13,23 @@ with connect_caller("http://127.0.0.1:9000") as caller:
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
 from lambda_wire import _names as names
 from lambda_wire import exchanges
 from lambda_wire._addresses import Endpoint, parse_address, parse_endpoint
-from lambda_wire._blocking_caller import Caller, StreamedAnswer
 from lambda_wire._events import Accepted, Invocation, Refused
 from lambda_wire._heads import USER_AGENT
 from lambda_wire._sockets import TlsWire, Wire
 from lambda_wire._tls import context_for
 from lambda_wire._types import BytesLike
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from typing import Self
+
+    from lambda_wire._blocking_caller import Caller, StreamedAnswer
+
 
 __all__ = ["Caller", "ResponseStream", "Runtime", "StreamedAnswer", "connect", "connect_caller"]
 
@@ -253,6 +256,8 @@ def connect_caller(
     Raises:
         Malformed: ``endpoint`` is no such URL, or it or ``user_agent`` is no header value.
     """
+    from lambda_wire._blocking_caller import Caller
+
     service = parse_endpoint(endpoint)
     session = exchanges.CallerSession(host=service.authority, scheme=service.scheme, sign=sign, user_agent=user_agent)
     tls = context_for(service.scheme, context)
@@ -260,3 +265,13 @@ def connect_caller(
     if tls is None:
         return Caller(session, Wire(service, session, what=what))
     return Caller(session, TlsWire(service, session, what=what, context=tls))
+
+
+if not TYPE_CHECKING:  # a runtime needs nothing of a caller, and a cold start does not load it (PEP 562)
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from lambda_wire import _blocking_caller
+
+        return getattr(_blocking_caller, name)

@@ -25,7 +25,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib import import_module
-from typing import NoReturn
 
 from lambda_wire import _names as names
 from lambda_wire._error_payload import encode_error, error_type_header
@@ -36,6 +35,10 @@ from lambda_wire.bootstrap.loading import Handler, load_handler
 from lambda_wire.bootstrap.logs import show_logging
 from lambda_wire.bootstrap.stopping import Stop, Stopped, stopped_by_signals
 from lambda_wire.sync import Runtime, connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["Handler", "Unanswerable", "serve", "serve_handler"]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
 
 from lambda_wire import _names as names
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire.bootstrap import serve
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Final
+
 
 __all__ = ["run"]
 

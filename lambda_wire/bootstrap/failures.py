@@ -11,15 +11,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import dropwhile
-from typing import TYPE_CHECKING, Final
 
 from lambda_wire import _names as names
 from lambda_wire._error_payload import ErrorPayload, XrayException, XrayFrame, encode_xray_cause
 from lambda_wire._errors import Busy, ConnectionLost, ProtocolError
 from lambda_wire._events import Accepted, Refused
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from traceback import FrameSummary
+    from typing import Final
+
 
 __all__ = [
     "RuntimeFault",

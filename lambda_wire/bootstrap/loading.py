@@ -6,15 +6,18 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 from lambda_wire import _names as names
 from lambda_wire._malformed import quote
 from lambda_wire.bootstrap.failures import RuntimeFault, describe
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
 __all__ = ["Handler", "load_handler"]
 
-Handler: TypeAlias = Callable[[Any, Any], object]  # Any: what a handler takes is its author's business
+Handler: TypeAlias = "Callable[[Any, Any], object]"  # Any: what a handler takes is its author's business
 
 
 def load_handler(name: str) -> Handler:

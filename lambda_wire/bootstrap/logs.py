@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
+    from typing import Final
+
 
 __all__ = ["current_request_id", "show_logging"]
 

@@ -11,7 +11,10 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["GRACE_S", "Stop", "Stopped", "stopped_by_signals"]
 

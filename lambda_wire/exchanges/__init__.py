@@ -12,22 +12,32 @@ closed it.
 
 from __future__ import annotations
 
-from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
-from lambda_wire.exchanges.caller import CallerSession, OpenAnswer, Sign, drop_answer, invoke, next_chunk, open_answer
-from lambda_wire.exchanges.runtime import (
-    OpenResponse,
-    RuntimeSession,
-    fail_response,
-    finish_response,
-    next_invocation,
-    next_restore,
-    report_error,
-    report_init_error,
-    report_restore_error,
-    respond,
-    start_response,
-    write_chunks,
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+    from lambda_wire.exchanges.caller import (
+        CallerSession,
+        OpenAnswer,
+        Sign,
+        drop_answer,
+        invoke,
+        next_chunk,
+        open_answer,
+    )
+    from lambda_wire.exchanges.runtime import (
+        OpenResponse,
+        RuntimeSession,
+        fail_response,
+        finish_response,
+        next_invocation,
+        next_restore,
+        report_error,
+        report_init_error,
+        report_restore_error,
+        respond,
+        start_response,
+        write_chunks,
+    )
 
 __all__ = [
     "CallerSession",
@@ -57,3 +67,14 @@ __all__ = [
     "start_response",
     "write_chunks",
 ]
+
+if not TYPE_CHECKING:  # a runtime needs nothing of a caller, and a cold start does not load it (PEP 562)
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        rooms = ("lambda_wire._wants", "lambda_wire.exchanges.runtime", "lambda_wire.exchanges.caller")
+        globals()[name] = value = next(vars(room)[name] for room in map(import_module, rooms) if name in vars(room))
+        return value
