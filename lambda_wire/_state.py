@@ -63,7 +63,8 @@ class State(Enum):
     RESTORING = "Restoring"
     RESTORE_ERROR = "RuntimeRestoreErrorState"
 
-    __hash__ = object.__hash__  # of one object each: the one of Enum is Python code
+    if not TYPE_CHECKING:  # each is one object: the hash of Enum is Python code
+        __hash__ = object.__hash__
 
 
 LIFECYCLE: Final[Table[State]] = {
@@ -127,7 +128,8 @@ class Attempt(Enum):
     ANSWERED = "ANSWERED"
     EXPIRED = "EXPIRED"
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 ATTEMPTS: Final[Table[Attempt]] = {
@@ -164,7 +166,8 @@ class Turn(Enum):
     """The last answer is complete."""
     CLOSED = "CLOSED"
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 class Act(Enum):
@@ -183,7 +186,8 @@ class Act(Enum):
     ANSWER_ENDED = "ANSWER_ENDED"
     CONNECTION_CLOSED = "CONNECTION_CLOSED"
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 TURNS: Final[Mapping[Turn, Mapping[Act, Turn]]] = {
