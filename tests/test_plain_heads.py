@@ -472,7 +472,8 @@ class Peer:
     def end(self) -> None:
         """Wake ``serve`` with a last connection."""
         self._ended = True
-        socket.create_connection(self._listener.getsockname()).close()
+        with suppress(OSError):  # it has ended by itself, after a connection that was under way
+            socket.create_connection(self._listener.getsockname()).close()
 
 
 @contextmanager
