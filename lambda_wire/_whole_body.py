@@ -7,6 +7,7 @@ the body is ``bytes``, really ``bytes``, and its memory is all that it takes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 
 from lambda_wire._malformed import Malformed
@@ -24,6 +25,15 @@ _LARGE: Final = 65_536
 _LARGEST: Final = 1 << 30
 
 
+class _Memory(BytesIO):
+    """Memory of which views are lent. The garbage collector may close it before them, which Python 3.13 reports."""
+
+    def close(self) -> None:
+        """Close it, unless a view still stands: then it goes with that."""
+        with suppress(BufferError):
+            super().close()
+
+
 class WholeBody:
     """Collects one body.
 
@@ -38,7 +48,7 @@ class WholeBody:
         self.size: int = 0
         """How many bytes of it came."""
         self._pieces: list[bytes] = []
-        self._memory: BytesIO | None = None
+        self._memory: _Memory | None = None
         """What is being filled, or small pieces one after the other: none of them has a price of its own."""
         self._rest = memoryview(b"")
         """What of ``_memory`` is lent, for it is not filled."""
@@ -57,11 +67,11 @@ class WholeBody:
         self.size += len(piece)
         if _LARGE <= left <= _LARGEST:
             self._close_memory()
-            self._memory = BytesIO(bytes(len(piece) + left))
+            self._memory = _Memory(bytes(len(piece) + left))
             self._rest = self._memory.getbuffer()
             self._fill(piece)
         elif self._memory is None:
-            self._memory = BytesIO(piece)
+            self._memory = _Memory(piece)
             self._memory.seek(len(piece))
         else:
             self._memory.write(piece)
