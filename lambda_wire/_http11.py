@@ -145,6 +145,12 @@ class MessageReader:
         elif self._reading is _Reading.CHUNKED:
             self._chunks = ChunkDecoder(self._buffer)  # boundaries do not matter
 
+    def drop(self) -> None:
+        """Let go of a body that is being collected: nothing more of it is wanted."""
+        if self._whole is not None:
+            self._whole.drop()
+            self._whole = None
+
     def start_next(self) -> None:
         """Begin the next message, after ``MessageEnd``."""
         self._reading = _Reading.HEAD
@@ -186,7 +192,8 @@ class MessageReader:
         try:
             return self._next_event()
         except Malformed as fault:
-            self._fault, self._whole = fault, None
+            self._fault = fault
+            self.drop()
             raise
 
     def take_ready(self, limit: int) -> Collection[bytes]:

@@ -93,6 +93,7 @@ class _Turns:
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it."""
         self._turn = Turn.CLOSED
+        self._reader.drop()
 
 
 class ClientTurns(_Turns):

@@ -107,6 +107,12 @@ class WholeBody:
         pieces, self._pieces, self.size = self._pieces, [], 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def drop(self) -> None:
+        """Let its memory go, and take back what was lent: CPython 3.12.1 may crash when it collects such a view."""
+        self._rest.release()
+        self._rest = memoryview(b"")
+        self._memory = None
+
     def _fill(self, data: BytesLike) -> None:
         self._rest[: len(data)] = data
         self._advance(len(data))

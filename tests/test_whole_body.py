@@ -239,7 +239,7 @@ def test_what_is_left_in_the_middle_is_collected_without_a_word() -> None:
     """The garbage collector may close memory before the views that were lent of it; Python 3.13 reports what fails."""
     body = WholeBody(1 << 20, "a body")
     body.add(b"begun", 1 << 19)
-    cycle: list[object] = [body, body.receive_buffer]
+    cycle: list[object] = [body]
     cycle.append(cycle)
     said: list[object] = []
     before = sys.unraisablehook
@@ -250,3 +250,15 @@ def test_what_is_left_in_the_middle_is_collected_without_a_word() -> None:
     finally:
         sys.unraisablehook = before
     assert said == []
+
+
+def test_what_is_dropped_is_taken_back() -> None:
+    """Whoever holds a view that was lent has nothing then: no collector finds it with its memory."""
+    body = WholeBody(1 << 20, "a body")
+    body.add(b"begun", 1 << 19)
+    lent = body.receive_buffer
+    assert lent is not None
+    body.drop()
+    assert body.receive_buffer is None
+    with pytest.raises(ValueError, match="released"):
+        len(lent)
