@@ -30,6 +30,8 @@ FAULTS = (ConnectionLost, lambda_wire.StreamInterrupted, lambda_wire.RequestRefu
 def handler(event: dict[str, Any]) -> dict[str, Any] | Iterator[bytes]:
     if "words" in event:
         return (word.encode() for word in event["words"] * event.get("times", 1))
+    if "rawPath" in event:  # asked through its URL
+        return {"question": event["rawPath"]}
     return {"question": event["question"]}
 
 

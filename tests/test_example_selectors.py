@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import concurrent.futures
+import http.client
 import json
 import os
 import runpy
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, TypeVar
 
 import pytest
@@ -85,6 +86,15 @@ def test_each_answer_carries_its_question(local: RunningLocal) -> None:
     with concurrent.futures.ThreadPoolExecutor(2 * SLOTS) as callers:
         asked = [callers.submit(invoke, local, {"question": n}) for n in range(200)]
         assert [answer.result(PATIENCE_S) for answer in asked] == [(None, {"question": n}) for n in range(200)]
+
+
+def test_it_answers_its_url(local: RunningLocal) -> None:
+    """As ``curl`` asks, which is what its user tries first."""
+    connection = http.client.HTTPConnection("127.0.0.1", local.port, timeout=PATIENCE_S)
+    with closing(connection):
+        connection.request("GET", "/a/b")
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())) == (200, {"question": "/a/b"})
 
 
 def test_slots_whose_writes_wait_hold_nobody_up(local: RunningLocal) -> None:
