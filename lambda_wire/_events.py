@@ -61,7 +61,6 @@ SAID_ELSEWHERE: Final = (
 )
 
 
-_MISSING: Final = object()
 _new: Final = object.__new__
 _set: Final = object.__setattr__
 
@@ -105,8 +104,8 @@ class BufferedResponse:
 
     def __post_init__(self) -> None:
         require_bytes(self.payload, "payload")
-        _require_request_id(self.request_id)
-        if not are_plain(self.content_type, self.invocation_id):
+        if not self.request_id or not are_plain(self.request_id, self.content_type, self.invocation_id):
+            _require_request_id(self.request_id)
             require_field_value(self.content_type, "content_type")
             require_field_value(self.invocation_id, "invocation_id")
 
@@ -138,17 +137,10 @@ class ResponseChunk:
 
     data: bytes = field(repr=False)
 
-    if TYPE_CHECKING:
-        ...
-    else:  # the general one at two thirds of its price: a stream may have very many of them
-
-        def __init__(self, *, data: object = _MISSING, **unknown: object) -> None:
-            if data is _MISSING or unknown:
-                raise TypeError(f"ResponseChunk() has fields ['data']; missing or unknown: {sorted(unknown) or 'data'}")
-            if type(data) is not bytes or not data:
-                require_bytes(data, "data")
-                raise Malformed("a chunk must hold at least one byte: an empty chunk ends the stream")
-            _set(self, "data", data)
+    def __post_init__(self) -> None:
+        require_bytes(self.data, "data")
+        if not self.data:
+            raise Malformed("a chunk must hold at least one byte: an empty chunk ends the stream")
 
 
 def response_chunks(pieces: Collection[bytes]) -> list[ResponseChunk]:
@@ -281,8 +273,8 @@ class Invocation:
 
     def __post_init__(self) -> None:
         require_bytes(self.payload, "payload")
-        _require_request_id(self.request_id)
-        if not are_plain(
+        if not self.request_id or not are_plain(
+            self.request_id,
             self.invoked_function_arn,
             self.trace_id,
             self.client_context,
@@ -291,6 +283,7 @@ class Invocation:
             self.invocation_id,
             self.content_type,
         ):
+            _require_request_id(self.request_id)
             for what in (
                 "invoked_function_arn",
                 "trace_id",

@@ -3,7 +3,9 @@
 A standard frozen slotted dataclass is compiled by ``exec`` when its module is imported: half a millisecond each,
 paid by every cold start of a Lambda function. ``@record`` gives the same law for a fraction: frozen, slotted,
 keyword-only, final, equal by value, hashable, picklable, fields marked ``field(repr=False)`` kept out of ``repr``,
-and ``__post_init__`` called once, when every field has its value.
+and ``__post_init__`` called once, when every field has its value. A record's ``__init__`` is compiled, too, which
+makes values at a third of the price of a general one; but when the first value is made, and of most records of the
+vocabulary a runtime makes none.
 """
 
 from __future__ import annotations
@@ -53,21 +55,9 @@ class _Record:
     """Of the slots: the only way past ``__setattr__``."""
 
     def __init__(self, **given: object) -> None:
-        setters = self._setters
-        if len(given) != len(setters):
-            given = self._defaults | given
-        if len(given) != len(setters):
-            raise self._wrong_fields(given)
-        try:
-            for name, value in given.items():
-                setters[name](self, value)
-        except KeyError:
-            raise self._wrong_fields(given) from None
-        self.__post_init__()
-
-    def _wrong_fields(self, given: dict[str, object]) -> TypeError:
-        wrong = sorted(given.keys() ^ self._setters.keys())
-        return TypeError(f"{type(self).__name__}() has fields {list(self._names)}; missing or unknown: {wrong}")
+        cls = type(self)
+        cls.__init__ = _compiled_init(cls)  # type: ignore[method-assign]  # of the class that asks, once
+        self.__init__(**given)  # type: ignore[misc]  # the compiled one
 
     def __post_init__(self) -> None:
         """Validate. A record without rules has nothing to do here."""
@@ -97,6 +87,22 @@ class _Record:
     def __setstate__(self, state: tuple[object, ...]) -> None:
         for setter, value in zip(self._setters.values(), state, strict=True):
             setter(self, value)
+
+
+def _compiled_init(cls: type[_Record]) -> Callable[..., None]:
+    """Return what ``__init__`` would be if somebody wrote it: each field a keyword, its default its default."""
+    setters = {f"set_{name}": setter for name, setter in cls._setters.items()}
+    defaults = {f"default_{name}": default for name, default in cls._defaults.items()}
+    keywords = [f"{name}=default_{name}" if name in cls._defaults else name for name in cls._names]
+    body = [f"set_{name}(self, {name})" for name in cls._names]
+    if cls.__post_init__ is not _Record.__post_init__:
+        body.append("self.__post_init__()")
+    parameters = ", ".join(["self", "*", *keywords] if keywords else ["self"])
+    scope: dict[str, Any] = {"__name__": __name__} | setters | defaults  # Any: what exec puts there has no type
+    exec(f"def __init__({parameters}): {'; '.join(body) or 'pass'}", scope)  # noqa: S102  # names written by ourselves
+    made: Callable[..., None] = scope["__init__"]
+    made.__qualname__ = f"{cls.__name__}.__init__"
+    return made
 
 
 if TYPE_CHECKING:
