@@ -52,8 +52,8 @@ def encode_ask(event: Request) -> tuple[Headers, bytes]:
     declared before they are needed: the service drops undeclared ones silently (observed).
     """
     match event:
-        case NextAsked() | RestoreAsked() | PingAsked():
-            return (), b""
+        case BufferedResponse():
+            return _counted(event.payload, event.invocation_id, content_type=event.content_type)
         case ResponseStarted():
             fields = _present(
                 (names.CONTENT_TYPE, event.content_type),
@@ -63,8 +63,8 @@ def encode_ask(event: Request) -> tuple[Headers, bytes]:
                 (names.TRAILER, f"{names.FUNCTION_ERROR_TYPE}, {names.FUNCTION_ERROR_BODY}"),
             )
             return fields, b""
-        case BufferedResponse():
-            return _counted(event.payload, event.invocation_id, content_type=event.content_type)
+        case NextAsked() | RestoreAsked() | PingAsked():
+            return (), b""
         case ErrorReported():
             return _counted(
                 event.payload,
@@ -100,7 +100,7 @@ def _counted(
 
 
 def _present(*fields: tuple[str, str]) -> Headers:
-    return tuple(field for field in fields if field[1])
+    return tuple([field for field in fields if field[1]])
 
 
 def decode_start(request_id: str, headers: Headers) -> ResponseStarted:

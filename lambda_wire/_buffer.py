@@ -28,14 +28,15 @@ _KEPT: Final = 1024  # a piece of that size is kept as it came: what it is made 
 class Buffer:
     """Answers bounded reads; each returns ``None`` while bytes are missing."""
 
-    __slots__ = ("_at", "_data", "_later", "_searched", "_separators", "_size", "taken")
+    __slots__ = ("_at", "_data", "_later", "_searched", "_separators", "size", "taken")
 
     def __init__(self) -> None:
         self._data: bytes | bytearray = b""
         self._at = 0
         """Where in ``_data`` the next byte is. ``_data`` is at its end only when nothing is there."""
         self._later: deque[bytes | bytearray] = deque()
-        self._size = 0
+        self.size: int = 0
+        """Bytes that are here."""
         self._searched = 0
         self._separators: tuple[bytes, ...] = ()
         """What is not among the first ``_searched`` bytes."""
@@ -43,11 +44,11 @@ class Buffer:
         """Bytes taken since the buffer was made: the offset that error messages name."""
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def feed(self, data: BytesLike) -> None:
         """Append ``data``."""
-        if type(data) is bytes and (not self._size or len(data) >= _KEPT):
+        if type(data) is bytes and (not self.size or len(data) >= _KEPT):
             self._append(data)
             return
         last = self._later[-1] if self._later else self._data
@@ -59,14 +60,14 @@ class Buffer:
             self._at = 0
         before = len(last)
         last += data
-        self._size += len(last) - before
+        self.size += len(last) - before
 
     def _append(self, piece: bytes | bytearray) -> None:
-        if self._size:
+        if self.size:
             self._later.append(piece)
         else:
             self._data, self._at = piece, 0
-        self._size += len(piece)
+        self.size += len(piece)
 
     def peek(self, count: int) -> bytes:
         """Return up to ``count`` bytes without taking them."""
@@ -80,36 +81,29 @@ class Buffer:
             self._data, self._at = bytes(self._data[self._at :]), 0  # once, however many looks follow
         return self._data, self._at
 
+    def piece(self) -> tuple[bytes, int] | None:
+        """Return bytes, and where in them those begin that come next, if all there are came together."""
+        return (self._data, self._at) if type(self._data) is bytes and not self._later else None
+
     def take(self, count: int) -> bytes | None:
         """Take exactly ``count`` bytes."""
-        return self._cut(count) if self._size >= count else None
-
-    def take_after(self, skipped: int, count: int) -> bytes:
-        """Take ``count`` bytes after as many as are thrown away. All of them are there."""
-        self.skip(skipped)
-        return self._cut(count)
+        return self._cut(count) if self.size >= count else None
 
     def take_up_to(self, count: int) -> bytes:
         """Take what is there, at most ``count`` bytes; ``b""`` when nothing is."""
-        return self._cut(min(count, self._size))
+        return self._cut(min(count, self.size))
 
     def skip(self, count: int) -> None:
         """Throw ``count`` bytes away. All of them are there."""
-        if count >= len(self._data) - self._at:
+        if count == self.size and not self._later:
+            self._data, self._at = b"", 0
+        elif count < len(self._data) - self._at:
+            self._at += count
+        else:
             self._cut(count)
             return
-        self._at += count
-        self._size -= count
+        self.size -= count
         self._searched, self.taken = 0, self.taken + count
-
-    def find(self, separator: bytes, limit: int) -> int:
-        """Return how many bytes there are through a separator, 0 when it does not end within ``limit`` bytes."""
-        self._join(limit)
-        start = self._at
-        if self._searched and any(separator.endswith(known) for known in self._separators):
-            start += max(0, self._searched - len(separator) + 1)
-        found = self._data.find(separator, start, self._at + limit)
-        return found - self._at + len(separator) if found >= 0 else 0
 
     def take_until(self, *separators: bytes, limit: int) -> bytes | None:
         """Take everything through the earliest separator.
@@ -128,7 +122,7 @@ class Buffer:
                 end = found + len(separator)
         if end <= at + limit:
             return self._cut(end - at)
-        self._searched = min(self._size, limit)
+        self._searched = min(self.size, limit)
         if self._searched >= limit:
             reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self.peek(limit))}"
             raise Malformed(reason, at=self.taken + limit)
@@ -157,7 +151,7 @@ class Buffer:
         """Take ``count`` bytes. All of them are there."""
         data, at = self._data, self._at
         end = at + count
-        self._size -= count
+        self.size -= count
         self._searched = 0
         self.taken += count
         if end > len(data):

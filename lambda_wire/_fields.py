@@ -114,6 +114,8 @@ def as_bytes(value: object, what: str) -> bytes:
     Raises:
         Malformed: ``value`` is none of ``BytesLike``.
     """
+    if type(value) is bytes:
+        return value
     if not is_bytes_like(value):
         raise Malformed(f"{what} must be bytes, bytearray or memoryview, got {type(value).__name__}")
     return bytes(value)

@@ -69,7 +69,7 @@ def encode_response_head(status: int, headers: Headers = (), *, reason: str = ""
 
 
 def _encode_head(first_line: str, headers: Headers) -> bytes:
-    text = "\r\n".join((first_line, *(f"{name}: {value}" for name, value in headers), "", ""))
+    text = "\r\n".join([first_line, *[f"{name}: {value}" for name, value in headers], "", ""])
     lines = len(headers) + 2
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
         raise Malformed("expected header fields without CR, LF or NUL")

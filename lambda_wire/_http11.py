@@ -27,7 +27,7 @@ from lambda_wire._messages import (
     ResponseHead,
     TruncatedMessage,
 )
-from lambda_wire._plain_heads import RequestParts, ResponseParts, plain_request, plain_response, plain_status_and_fields
+from lambda_wire._plain_heads import RequestParts, ResponseParts, counted_response, plain_request, plain_response
 from lambda_wire._signals import NEED_DATA, PAUSED, Role, Signal
 from lambda_wire._types import BytesLike, Headers
 from lambda_wire._whole_body import WholeBody
@@ -56,6 +56,7 @@ _HEAD: Final = _Reading.HEAD
 _COUNTED: Final = _Reading.COUNTED
 _CHUNKED: Final = _Reading.CHUNKED
 _UNTIL_CLOSE: Final = _Reading.UNTIL_CLOSE
+_ENDED: Final = _Reading.ENDED
 
 
 class MessageReader:
@@ -92,14 +93,14 @@ class MessageReader:
     @property
     def in_message(self) -> bool:
         """Whether a message has begun and is not complete."""
-        return len(self._buffer) > 0 if self._reading is _Reading.HEAD else self._reading is not _Reading.ENDED
+        return self._buffer.size > 0 if self._reading is _HEAD else self._reading is not _ENDED
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the peer; ``b""`` says that no more come. After that, or a fault, they are dropped."""
         if not len(data):
             self._eof = True
         elif not self._eof and self._fault is None:
-            self._buffer.feed(data if self.receive_buffer is None else self._receive(data))
+            self._buffer.feed(data if self._whole is None else self._receive(self._whole, data))
 
     @property
     def receive_buffer(self) -> memoryview | None:
@@ -109,11 +110,12 @@ class MessageReader:
         """
         return None if self._whole is None else self._whole.receive_buffer
 
-    def _receive(self, data: BytesLike) -> BytesLike:
-        assert self._whole is not None
-        before = self._whole.size
-        rest = self._whole.receive(data)
-        count = self._whole.size - before
+    def _receive(self, whole: WholeBody, data: BytesLike) -> BytesLike:
+        if whole.receive_buffer is None:
+            return data
+        before = whole.size
+        rest = whole.receive(data)
+        count = whole.size - before
         self._buffer.taken += count
         if self._reading is _Reading.COUNTED:
             self._remaining -= count
@@ -156,25 +158,24 @@ class MessageReader:
         self._reading = _Reading.HEAD
 
     def take_plain_answer(self, limit: int) -> PlainAnswer | None:
-        """Take the next response whole if all of it is here, plain, counted and not the last, as nearly every one is.
+        """Take the next response if all of it came together, and is a ``counted_response``.
 
         Returns:
             Status, fields and body; ``None`` when it has to be read part by part. Nothing was taken then.
         """
-        if self._reading is not _Reading.HEAD or self._eof or self._fault is not None or self._method == "HEAD":
+        piece = self._buffer.piece()
+        if piece is None or self._reading is not _HEAD or self._eof or self._fault is not None:
             return None
-        size = self._buffer.find(b"\r\n\r\n", self._max_head)
-        parts = plain_status_and_fields(self._buffer.peek(size)) if size else None
+        data, at = piece
+        end = data.find(b"\r\n\r\n", at, at + self._max_head) + 4
+        parts = counted_response(data[at:end]) if end > 4 and self._method != "HEAD" else None
         if parts is None:
             return None
-        status, fields = parts
-        length = fields.get("content-length")
-        if length is None or status in (204, 304) or "connection" in fields:
+        status, fields, size = parts
+        if size > limit or end + size > len(data):
             return None
-        body_size = int(length)
-        if body_size > limit or len(self._buffer) < size + body_size:
-            return None
-        return status, tuple(fields.items()), self._buffer.take_after(size, body_size)
+        self._buffer.skip(end + size - at)
+        return status, fields, data[end : end + size]
 
     def next_event(self) -> HttpEvent | Signal:
         """Return the next part of the message.

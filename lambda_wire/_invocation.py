@@ -14,17 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["decode_invocation", "encode_invocation"]
 
-_TEXT_FIELDS: Final = {
-    names.CLIENT_CONTEXT.lower(): "client_context",
-    names.COGNITO_IDENTITY.lower(): "cognito_identity",
-    names.DEADLINE_MS.lower(): "deadline",
-    names.AWS_REQUEST_ID.lower(): "request_id",
-    names.AWS_TENANT_ID.lower(): "tenant_id",
-    names.CONTENT_TYPE.lower(): "content_type",
-    names.INVOCATION_ID.lower(): "invocation_id",
-    names.INVOKED_FUNCTION_ARN.lower(): "invoked_function_arn",
-    names.TRACE_ID.lower(): "trace_id",
-}
+_CLIENT_CONTEXT: Final = names.CLIENT_CONTEXT.lower()
+_COGNITO_IDENTITY: Final = names.COGNITO_IDENTITY.lower()
+_CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
+_DEADLINE_MS: Final = names.DEADLINE_MS.lower()
+_INVOCATION_ID: Final = names.INVOCATION_ID.lower()
+_INVOKED_FUNCTION_ARN: Final = names.INVOKED_FUNCTION_ARN.lower()
+_REQUEST_ID: Final = names.AWS_REQUEST_ID.lower()
+_TENANT_ID: Final = names.AWS_TENANT_ID.lower()
+_TRACE_ID: Final = names.TRACE_ID.lower()
 _LONGEST_DEADLINE: Final = len(str(MAX_DEADLINE_MS))
 
 
@@ -58,20 +56,23 @@ def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
     Raises:
         Malformed: There is no request id: the invocation could be neither answered nor reported.
     """
-    text: dict[str, str] = {}
-    others: list[tuple[str, str]] = []
-    for name, value in headers:
-        known = _TEXT_FIELDS.get(name)
-        if known is not None:
-            if known not in text:
-                text[known] = value
-        elif name not in SAID_ELSEWHERE:
-            others.append((name, value))
-    if not text.get("request_id"):
+    text = dict(reversed(headers))
+    request_id = text.get(_REQUEST_ID)
+    if not request_id:
         raise Malformed(f"an invocation needs the header {names.AWS_REQUEST_ID}: without it there is no way to answer")
-    text.setdefault("content_type", "")
-    deadline_ms = _decode_deadline(text.pop("deadline", ""))
-    return Invocation(payload=payload, deadline_ms=deadline_ms, headers=tuple(others), **text)
+    return Invocation(
+        request_id=request_id,
+        payload=payload,
+        deadline_ms=_decode_deadline(text.get(_DEADLINE_MS, "")),
+        invoked_function_arn=text.get(_INVOKED_FUNCTION_ARN, ""),
+        trace_id=text.get(_TRACE_ID, ""),
+        client_context=text.get(_CLIENT_CONTEXT, ""),
+        cognito_identity=text.get(_COGNITO_IDENTITY, ""),
+        tenant_id=text.get(_TENANT_ID, ""),
+        invocation_id=text.get(_INVOCATION_ID, ""),
+        content_type=text.get(_CONTENT_TYPE, ""),
+        headers=() if text.keys() <= SAID_ELSEWHERE else tuple([it for it in headers if it[0] not in SAID_ELSEWHERE]),
+    )
 
 
 def _decode_deadline(value: str) -> int | None:

@@ -115,9 +115,7 @@ class InvokeConnection:
         method, target, fields = self.request(event)
         head = encode_request_head(method, target, fields)
         self._streaming = event.streaming
-        self._turns.expect(method)
-        self._turns.move(Act.REQUEST_STARTED)
-        self._turns.move(Act.REQUEST_ENDED)
+        self._turns.start_request(method, whole=True)
         return [head, event.payload] if event.payload else [head]
 
     def send_failed(self) -> None:

@@ -12,21 +12,22 @@ if TYPE_CHECKING:
 
 __all__ = ["LETTERS_AND_DIGITS", "UNRESERVED", "decode_percents", "encode_percents", "text_bytes"]
 
-LETTERS_AND_DIGITS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+LETTERS_AND_DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 #: What never needs encoding (RFC 3986, 2.3).
-UNRESERVED: Final = LETTERS_AND_DIGITS | frozenset(b"-._~")
+UNRESERVED: Final = LETTERS_AND_DIGITS + b"-._~"
 _HEX: Final = b"0123456789ABCDEFabcdef"
 
 
-def encode_percents(text: str, plain: frozenset[int]) -> str:
+def encode_percents(text: str, plain: bytes) -> str:
     """Return ``text`` with every byte but those in ``plain`` as ``%XX``.
 
     Raises:
         Malformed: It holds a surrogate that stands for no byte.
     """
-    if text.isascii() and plain.issuperset(text.encode()):
+    data = text_bytes(text)
+    if not data.translate(None, plain):
         return text
-    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in text_bytes(text))
+    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in data)
 
 
 def decode_percents(text: str) -> str:

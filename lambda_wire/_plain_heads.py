@@ -8,6 +8,8 @@ fuzz target hold.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lambda_wire import _names as names
 from lambda_wire._fields import is_token
 from lambda_wire._types import Headers
@@ -16,18 +18,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, TypeAlias
 
-__all__ = ["RequestParts", "ResponseParts", "plain_request", "plain_response", "plain_status_and_fields"]
+__all__ = ["CountedResponse", "RequestParts", "ResponseParts", "counted_response", "plain_request", "plain_response"]
 
 RequestParts: TypeAlias = tuple[str, str, str, Headers]
 """Method, target, version (``"1.1"``), and fields: names in lower case."""
 ResponseParts: TypeAlias = tuple[int, str, Headers]
 """Status, version, and fields."""
+CountedResponse: TypeAlias = tuple[int, Headers, int]
+"""Status, fields, and the size of the body in bytes."""
 
 #: What stands in no line of a head (RFC 9110, 5.5); a tab may, and is not plain.
 _CONTROLS: Final = bytes((*range(0x20), 0x7F))
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"})
 #: How the status lines of final responses begin.
 _STATUSES: Final = {f"HTTP/1.1 {status} ": status for status in range(200, 600)}
+#: An acceptance has a head of at most that many bytes: it comes again and again, with no news but the second in it.
+_SHORT: Final = 256
 #: Digits of a ``Content-Length`` that h11 takes.
 _LONGEST_LENGTH: Final = 20
 #: The names that are seen all the time, as AWS writes them.
@@ -80,12 +86,34 @@ def plain_response(head: bytes) -> ResponseParts | None:
     Args:
         head: All of it, with its empty line.
     """
-    parts = plain_status_and_fields(head)
+    parts = _status_and_fields(head)
     return None if parts is None else (parts[0], "1.1", tuple(parts[1].items()))
 
 
-def plain_status_and_fields(head: bytes) -> tuple[int, dict[str, str]] | None:
-    """Return the same as status and fields by name: no name stands twice."""
+def counted_response(head: bytes) -> CountedResponse | None:
+    """Return the same of a response whose body is counted and not the last, as nearly every one is; ``None`` else.
+
+    Args:
+        head: All of it, with its empty line. It answers no HEAD.
+    """
+    return _short_counted_response(head) if len(head) <= _SHORT else _counted_response(head)
+
+
+def _counted_response(head: bytes) -> CountedResponse | None:
+    parts = _status_and_fields(head)
+    if parts is None:
+        return None
+    status, fields = parts
+    length = fields.get("content-length")
+    if length is None or status in (204, 304) or "connection" in fields:
+        return None
+    return status, tuple(fields.items()), int(length)
+
+
+_short_counted_response: Final = lru_cache(maxsize=16)(_counted_response)
+
+
+def _status_and_fields(head: bytes) -> tuple[int, dict[str, str]] | None:
     lines = _lines(head)
     if lines is None:
         return None
@@ -104,6 +132,28 @@ def _lines(head: bytes) -> list[str] | None:
 
 
 def _fields(lines: list[str]) -> dict[str, str] | None:
+    fields = _usual_fields(lines)
+    if fields is None:
+        return None
+    length, coding = fields.get("content-length"), fields.get("transfer-encoding")
+    if len(fields) != len(lines) - 3 or (coding is not None and (length is not None or coding != "chunked")):
+        return None
+    if length is not None and not (len(length) <= _LONGEST_LENGTH and length.isascii() and length.isdigit()):
+        return None
+    return fields
+
+
+def _usual_fields(lines: list[str]) -> dict[str, str] | None:
+    """Return fields by name, read at half the price when all names are usual and one blank stands before each value."""
+    try:
+        fields = {_LOWER_CASE[name]: value for name, value in [line.split(": ", 1) for line in lines[1:-2]]}
+    except (KeyError, ValueError):
+        return _named_fields(lines)
+    values = "\n".join(["", *fields.values(), ""])
+    return _named_fields(lines) if "\n " in values or " \n" in values else fields
+
+
+def _named_fields(lines: list[str]) -> dict[str, str] | None:
     fields: dict[str, str] = {}
     for line in lines[1:-2]:
         written, colon, value = line.partition(":")
@@ -115,9 +165,4 @@ def _fields(lines: list[str]) -> dict[str, str] | None:
         if not colon:
             return None
         fields[name] = value.strip(" ")
-    length, coding = fields.get("content-length"), fields.get("transfer-encoding")
-    if len(fields) != len(lines) - 3 or (coding is not None and (length is not None or coding != "chunked")):
-        return None
-    if length is not None and not (len(length) <= _LONGEST_LENGTH and length.isascii() and length.isdigit()):
-        return None
     return fields

@@ -134,10 +134,10 @@ def _without_authority(url: str) -> str:
     return "/" + rest[2:].partition("/")[2] if rest.startswith("//") else rest
 
 
-_SCHEME: Final = LETTERS_AND_DIGITS | frozenset(b"+-.")
+_SCHEME: Final = LETTERS_AND_DIGITS + b"+-."
 #: What Go's net/url leaves as it is in a path (shouldEscape, encodePath), and in one segment of it.
-_GO_PATH: Final = UNRESERVED | frozenset(b"$&+,/:;=@")
-_GO_SEGMENT: Final = _GO_PATH - frozenset(b"/")
+_GO_PATH: Final = UNRESERVED + b"$&+,/:;=@"
+_GO_SEGMENT: Final = _GO_PATH.replace(b"/", b"")
 
 
 def _decode(text: str) -> str:

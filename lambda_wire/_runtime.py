@@ -165,24 +165,21 @@ class RuntimeConnection:
 
     def _send_request(self, event: Request) -> list[BytesLike]:
         ask = type(event)
-        fields, payload = encode_ask(event)
         request_id: str = getattr(event, "request_id", "")
         invocation_id: str = getattr(event, "invocation_id", "")
         refusal = self._lifecycle.judge(ask, request_id, invocation_id)
         if refusal is not None:
             raise LocalProtocolError(f"{ask.__name__} would be refused: {refusal.error_message}")
         route = route_of(ask)
-        head = self._fixed_heads.get(ask)
+        head, payload = self._fixed_heads.get(ask), b""
         if head is None:
+            fields, payload = encode_ask(event)
             head = encode_request_head(route.method, target_of(route, request_id), self._common + fields)
             if not fields:
                 self._fixed_heads[ask] = head
         self._lifecycle.asked(ask, request_id)
         self._ask, self._request_id, self._holds = ask, request_id, True
-        self._turns.expect(route.method)
-        self._turns.move(Act.REQUEST_STARTED)
-        if ask is not ResponseStarted:
-            self._turns.move(Act.REQUEST_ENDED)
+        self._turns.start_request(route.method, whole=ask is not ResponseStarted)
         return [head, payload] if payload else [head]
 
     def send_failed(self) -> None:

@@ -31,6 +31,11 @@ __all__ = ["ClientTurns", "Framing", "ServerTurns", "status_of"]
 _OVER: Final = (Turn.OVERTAKEN, Turn.LAST_ANSWER, Turn.CUT, Turn.CLOSED)
 _ANSWER_DUE: Final = (Turn.AWAITING, Turn.ANSWERING, Turn.LAST_ANSWER)
 _BODILESS: Final = (204, 304)
+_IDLE: Final = Turn.IDLE
+_AWAITING: Final = Turn.AWAITING
+#: Where whole messages lead to.
+_ASKED: Final = TURNS[TURNS[Turn.IDLE][Act.REQUEST_STARTED]][Act.REQUEST_ENDED]
+_ANSWERED: Final = TURNS[TURNS[Turn.AWAITING][Act.ANSWER_STARTED]][Act.ANSWER_ENDED]
 _NO_ANSWER: Final = ResponseHead(status=0, headers=(), keep_alive=False)
 _NO_REQUEST: Final = RequestHead(method="GET", target="", headers=(), keep_alive=True)
 
@@ -137,7 +142,7 @@ class ClientTurns(_Turns):
     @property
     def idle(self) -> bool:
         """Whether this connection can carry a request now."""
-        return self._turn is Turn.IDLE and not self.must_close
+        return self._turn is _IDLE and not (self._send_failed or self._fault is not None or self._reader.in_message)
 
     @property
     def awaiting_answer(self) -> bool:
@@ -158,9 +163,18 @@ class ClientTurns(_Turns):
         """
         self._reader.collect(limit, "an answer")
 
-    def expect(self, method: str) -> None:
-        """Say which method the next answer is to: it decides whether that has a body (RFC 9112, 6.3)."""
+    def start_request(self, method: str, *, whole: bool) -> None:
+        """Move on to the request whose head is encoded; past it if that is all, or its body is counted.
+
+        Args:
+            method: It decides whether the answer has a body (RFC 9112, 6.3).
+            whole: Whether no part of it follows on its own.
+        """
         self._reader.expect(method)
+        if whole:
+            self._turn = _ASKED
+        else:
+            self.move(Act.REQUEST_STARTED)
 
     def send_failed(self) -> None:
         """Say that a request was not written whole: this connection can carry nothing more."""
@@ -175,11 +189,10 @@ class ClientTurns(_Turns):
         Raises:
             Malformed: The server sent what it may not: ``accuse`` it.
         """
-        if self._turn is Turn.AWAITING:
+        if self._turn is _AWAITING:
             answer = self._reader.take_plain_answer(limit)
             if answer is not None:
-                self.move(Act.ANSWER_STARTED)
-                self.move(Act.ANSWER_ENDED)
+                self._turn = _ANSWERED
                 return answer
         while True:
             part = self.next_part()

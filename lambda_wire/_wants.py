@@ -39,7 +39,7 @@ class Outgoing:
     __slots__ = ("_buffers", "_first", "_left", "_offset")
 
     def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
-        self._buffers = [buffer for buffer in buffers if len(buffer)]
+        self._buffers = [buffer for buffer in buffers if buffer]
         self._left = sum(map(len, self._buffers))
         self._first = 0
         self._offset = 0

@@ -76,18 +76,34 @@ class TestTake:
         buffer.take_up_to(2)
         assert (buffer.taken, len(buffer)) == (6, 2)
 
-    @pytest.mark.parametrize(
-        ("skipped", "count", "left"), [(3, 2, b"fg"), (0, 7, b""), (7, 0, b""), (0, 0, b"abcdefg")]
-    )
-    def test_take_after(self, skipped: int, count: int, left: bytes) -> None:
-        """What is thrown away was taken, too, and nothing of it was searched."""
+    @pytest.mark.parametrize("count", [0, 3, 7])
+    def test_skip(self, count: int) -> None:
+        """What is thrown away was taken, too, and nothing after it was searched."""
         buffer = holding(b"abcdefg")
         assert buffer.take_until(b"\n", limit=9) is None
-        taken = buffer.take_after(skipped, count)
-        assert (taken, type(taken)) == (b"abcdefg"[skipped : skipped + count], bytes)
-        assert (buffer.peek(9), buffer.taken) == (left, skipped + count)
+        buffer.skip(count)
+        left = b"abcdefg"[count:]
+        assert (buffer.peek(9), buffer.size, buffer.taken) == (left, len(left), count)
         buffer.feed(b"\n")
         assert buffer.take_until(b"\n", limit=9) == left + b"\n"
+
+    def test_piece(self) -> None:
+        """All that is here as it came, if it came together; what came in parts, or may change, is none."""
+        came = b"abcdefg"
+        buffer = holding(came)
+        buffer.skip(2)
+        piece = buffer.piece()
+        assert piece is not None
+        assert piece[0] is came
+        assert piece[1] == 2
+        buffer.feed(b"h" * 2000)
+        assert buffer.piece() is None
+        buffer.skip(5)
+        assert buffer.piece() == (b"h" * 2000, 0)
+        buffer = Buffer()
+        buffer.feed(bytearray(came))
+        assert buffer.piece() is None
+        assert Buffer().piece() == (b"", 0)
 
     @given(data=st.binary(max_size=60), size=st.integers(1, 9))
     def test_no_byte_is_lost(self, data: bytes, size: int) -> None:
@@ -201,40 +217,6 @@ class TestTakeUntil:
             assert outcomes[0] == outcomes[1]
 
 
-class TestFind:
-    """How far a separator is, without taking it."""
-
-    @pytest.mark.parametrize(("limit", "size"), [(99, 6), (6, 6), (5, 0), (0, 0)])
-    def test_has_a_limit(self, limit: int, size: int) -> None:
-        """It ends within that, or it is not found; nothing is taken and nothing is wrong."""
-        buffer = holding(b"ab\r\n\r\ncd\r\n\r\n")
-        assert buffer.find(b"\r\n\r\n", limit) == size
-        assert (len(buffer), buffer.taken) == (12, 0)
-
-    @given(
-        data=st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n"]), max_size=24),
-        reads=st.lists(st.tuples(st.sampled_from([(b"\n\r\n", b"\n\n"), (b"a",)]), st.integers(1, 9)), max_size=12),
-        limit=st.integers(0, 20),
-    )
-    def test_as_a_plain_search_finds(
-        self, data: list[bytes], reads: list[tuple[tuple[bytes, ...], int]], limit: int
-    ) -> None:
-        """Whatever was searched for before, and however far; and later reads find what they would."""
-        buffer = Buffer()
-        for index, (separators, read_limit) in enumerate(reads):
-            buffer.feed(b"".join(data[index * 2 : index * 2 + 2]))
-            held = buffer.peek(len(buffer))
-            found = held[:limit].find(b"\r\n\r\n")
-            assert buffer.find(b"\r\n\r\n", limit) == (found + 4 if found >= 0 else 0)
-            outcomes: list[object] = []
-            for each in (holding(held), buffer):
-                try:
-                    outcomes.append(each.take_until(*separators, limit=read_limit))
-                except Malformed:
-                    outcomes.append(Malformed)
-            assert outcomes[0] == outcomes[1]
-
-
 class Searches(bytearray):
     """Counts the bytes that searches may look at."""
 
@@ -254,18 +236,6 @@ def test_a_trickle_is_searched_once() -> None:
         buffer.feed(b"x")
         assert buffer.take_until(b"\r\n\r\n", limit=9999) is None
     assert Searches.looked_at <= 5000 * len(b"\r\n\r\n")
-
-
-def test_a_trickle_is_searched_once_for_the_same_end_in_two_ways() -> None:
-    """What the one search has seen, the other need not."""
-    buffer = Buffer()
-    buffer._data = Searches()
-    Searches.looked_at = 0
-    for _ in range(5000):
-        buffer.feed(b"x")
-        assert buffer.find(b"\r\n\r\n", 9999) == 0
-        assert buffer.take_until(b"\n\r\n", b"\n\n", limit=9999) is None
-    assert Searches.looked_at <= 5000 * len(b"\r\n\r\n\n\r\n\n\n")
 
 
 KINDS = st.sampled_from([bytes, bytearray, memoryview])
@@ -305,15 +275,15 @@ class TestAcrossPieces:
                     assert held.startswith(window[at:])
                     continue
                 case 4:
-                    found = held[: count + 1].find(b"\xc8\xc9")
-                    assert buffer.find(b"\xc8\xc9", count + 1) == (found + 2 if found >= 0 else 0)
+                    piece = buffer.piece()
+                    assert piece is None or piece[0][piece[1] :] == held
                     continue
                 case 5:
                     buffer.skip(count)
                     gone = held[:count]
                 case 6:
-                    gone = held[: len(held) // 2]
-                    assert buffer.take_after(len(gone) // 3, len(gone) - len(gone) // 3) == gone[len(gone) // 3 :]
+                    gone = held
+                    buffer.skip(len(held))
                 case _:
                     found = held[:5000].find(b"\xc8\xc9")
                     if found < 0 and len(held) >= 5000:
@@ -398,7 +368,7 @@ def test_what_lies_across_edges_is_joined_at_linear_cost(size: int) -> None:
         buffer = Joined()
         for _ in range(total // size):
             buffer.feed(b"x" * size)
-            assert buffer.find(b"\n", 1 << 30) == 0
+            assert buffer.take_until(b"\n", limit=1 << 30) is None
         return buffer.copied
 
     for total in (1 << 17, 1 << 18):

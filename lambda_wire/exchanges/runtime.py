@@ -281,7 +281,7 @@ def finish_response(response: OpenResponse) -> Exchange[Accepted | Refused]:
         RemoteProtocolError: The service said what it may not.
         LocalProtocolError: The stream has ended.
     """
-    return (yield from _report(_carrier(response), ResponseFinished()))
+    return (yield from _end(_carrier(response), ResponseFinished()))
 
 
 def fail_response(response: OpenResponse, *, error_type: str, error_body: BytesLike) -> Exchange[Accepted | Refused]:
@@ -294,7 +294,7 @@ def fail_response(response: OpenResponse, *, error_type: str, error_body: BytesL
         Malformed: The document is not bytes-like or does not fit the trailers. The stream can go on.
     """
     end = ResponseFailed(error_type=error_type, error_body=as_bytes(error_body, "error_body"))
-    return (yield from _report(_carrier(response), end))
+    return (yield from _end(_carrier(response), end))
 
 
 # -- parts of conversations
@@ -314,7 +314,7 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
             if session.stopping:  # whoever sets it from now on finds the poll open, and ends its reading
                 session.connection.send_failed()
                 session.require_polls()
-            answer = yield from _say_whole(session, buffers)
+            answer = yield from session.ask(buffers)
         if isinstance(answer, expected):
             return answer
         if isinstance(answer, Refused):
@@ -327,11 +327,14 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
 def _post(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
     if not session.ready:
         yield from session.connect()
-    return (yield from _report(session, report))
+    return _taken((yield from session.ask(session.connection.send_buffers(report))))
 
 
-def _report(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
-    answer = yield from _ask(session, report)
+def _end(session: RuntimeSession, end: ResponseFinished | ResponseFailed) -> Exchange[Accepted | Refused]:
+    return _taken((yield from session.ask(session.connection.send_buffers(end))))
+
+
+def _taken(answer: RuntimeEvent) -> Accepted | Refused:
     if isinstance(answer, (Accepted, Refused)):
         return answer
     raise ConnectionLost("the service closed the connection without an answer: whether it took the report is unknown")
@@ -349,16 +352,6 @@ def _carrier(response: OpenResponse) -> RuntimeSession:
 
 def _parts(chunks: Sequence[BytesLike]) -> list[bytes]:
     return [data for chunk in chunks if (data := chunk if type(chunk) is bytes else as_bytes(chunk, "a chunk"))]
-
-
-def _ask(session: RuntimeSession, event: Ask) -> Exchange[RuntimeEvent]:
-    """Send a request, or the end of one, and return its answer."""
-    return (yield from _say_whole(session, session.connection.send_buffers(event)))
-
-
-def _say_whole(session: RuntimeSession, buffers: Sequence[BytesLike]) -> Exchange[RuntimeEvent]:
-    answer = yield from session.say(buffers, look_first=False)
-    return (yield from session.hear(read_first=True)) if answer is None else answer
 
 
 def _say_parts(session: RuntimeSession, parts: Sequence[bytes], head: Sequence[BytesLike] = ()) -> Exchange[None]:

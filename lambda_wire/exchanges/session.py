@@ -116,6 +116,16 @@ class Session(Generic[_C, _E]):
         self.connection = self._new_connection()
         self.connected = True
 
+    def ask(self, buffers: Sequence[BytesLike]) -> Exchange[_E]:
+        """Write a request, or the end of one, and return its answer, or what came instead.
+
+        Raises:
+            ConnectionLost: ``closed`` was set.
+            RemoteProtocolError: The service said what it may not.
+        """
+        answer = yield from self.say(buffers, look_first=False)
+        return (yield from self.hear(read_first=True)) if answer is None else answer
+
     def say(self, buffers: Sequence[BytesLike], *, look_first: bool) -> Exchange[_E | None]:
         """Write it all; or return what the service answered, or that it has gone, before all was written.
 
@@ -159,7 +169,7 @@ class Session(Generic[_C, _E]):
             event = _NOTHING if read_first else self._next_event(connection)
             if not isinstance(event, Signal):
                 return event
-            into = connection.receive_buffer
+            into = None if read_first else connection.receive_buffer
             try:
                 connection.receive_data((yield _READ if into is None else Read(into=into)))
             except ConnectionLost:
