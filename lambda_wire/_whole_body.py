@@ -53,6 +53,10 @@ class WholeBody:
         self._rest = memoryview(b"")
         """What of ``_memory`` is lent, for it is not filled."""
 
+    def __del__(self) -> None:
+        """Take back what was lent before the collector clears it with its memory, which crashes CPython 3.12.1."""
+        self._rest.release()
+
     def announce(self, size: int) -> None:
         """Take note that so many bytes belong to it beyond those that it has.
 
@@ -108,7 +112,7 @@ class WholeBody:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def drop(self) -> None:
-        """Let its memory go, and take back what was lent: CPython 3.12.1 may crash when it collects such a view."""
+        """Let its memory go, and take back what was lent."""
         self._rest.release()
         self._rest = memoryview(b"")
         self._memory = None
