@@ -116,23 +116,19 @@ else:
     def record(cls):
         """Return ``cls`` as a frozen, slotted, keyword-only, final value class."""
         declared = dict(cls.__dict__)
-        for unwanted in ("__dict__", "__weakref__"):
-            declared.pop(unwanted, None)
-        fields = {name: declared.pop(name, _REQUIRED) for name in cls.__annotations__}
-        fields = {name: made if isinstance(made, _Field) else _Field(made, shown=True) for name, made in fields.items()}
-        names = tuple(fields)
-        made = type(
-            cls.__name__,
-            (_Record,),
-            declared
-            | {
-                "__slots__": names,
-                "__match_args__": (),
-                "_names": names,
-                "_shown": tuple(name for name in names if fields[name].shown),
-                "_defaults": {name: it.default for name, it in fields.items() if it.default is not _REQUIRED},
-            },
-        )
+        del declared["__dict__"], declared["__weakref__"]
+        names = tuple(cls.__annotations__)
+        shown, defaults = [], {}
+        for name in names:
+            default, is_shown = declared.pop(name, _REQUIRED), True
+            if type(default) is _Field:
+                default, is_shown = default.default, default.shown
+            if is_shown:
+                shown.append(name)
+            if default is not _REQUIRED:
+                defaults[name] = default
+        declared.update(__slots__=names, __match_args__=(), _names=names, _shown=tuple(shown), _defaults=defaults)
+        made = type(cls.__name__, (_Record,), declared)
         made._setters = {name: getattr(made, name).__set__ for name in names}
         return made
 
