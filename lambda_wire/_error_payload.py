@@ -4,7 +4,7 @@ An error report must arrive whatever the exception says of itself. So everything
 control character and fits its place: what is too long is cut, and the cut is visible. Everything is read as
 tolerantly as the service reads it, because what runtimes send differs.
 
-``json`` is imported when an error needs it, not before: it costs a cold start 5 ms.
+``json`` and ``binascii`` are imported when an error needs them, not before: they cost a cold start 5 ms.
 
 Sources: AWS docs "Building a custom runtime" (the document); the emulator of aws-sam-cli 1.170.0, observed 2026-11, and
 AWS's clients in eleven languages (what is really sent); the service's error_cause.go and fatalerror.go.
@@ -12,7 +12,6 @@ AWS's clients in eleven languages (what is really sent); the service's error_cau
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
@@ -174,9 +173,11 @@ def encode_trailers(error_type: str, error_body: bytes) -> Headers:
     Raises:
         Malformed: The error type is empty, or the fields do not fit ``MAX_TRAILERS``.
     """
+    from binascii import b2a_base64
+
     if not error_type:
         raise Malformed("the error type of a failed stream must not be empty: that would say that nothing failed")
-    encoded = binascii.b2a_base64(error_body, newline=False).decode("ascii")
+    encoded = b2a_base64(error_body, newline=False).decode("ascii")
     size = _TRAILERS_OVERHEAD + len(error_type.encode("utf-8", "surrogatepass")) + len(encoded)
     if size > MAX_TRAILERS:
         raise Malformed(f"error trailers must fit {MAX_TRAILERS} bytes, got {size}")
@@ -195,8 +196,10 @@ def decode_trailers(trailers: Headers) -> tuple[str, bytes] | None:
     error_type = first.get(names.FUNCTION_ERROR_TYPE.lower(), "")
     if not error_type:
         return None
+    from binascii import a2b_base64
+
     try:
-        return error_type, binascii.a2b_base64(first.get(names.FUNCTION_ERROR_BODY.lower(), ""), strict_mode=True)
+        return error_type, a2b_base64(first.get(names.FUNCTION_ERROR_BODY.lower(), ""), strict_mode=True)
     except ValueError:
         return error_type, b""
 

@@ -12,8 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from lambda_wire import BufferedResponse, ErrorReported, InitErrorReported, NextAsked, Refused, RequestRefused
+from lambda_wire import (
+    BufferedResponse,
+    ErrorReported,
+    InitErrorReported,
+    NextAsked,
+    Refused,
+    RequestRefused,
+    bootstrap,
+)
 from lambda_wire.bootstrap import serve, serve_handler
+from lambda_wire.bootstrap.failures import Unanswerable
 from lambda_wire.bootstrap.stopping import Stopped, stopped_by_signals
 from lambda_wire.sync import connect
 from tests.bootstrap_parts import RecordingRuntime, ScriptedService, environment, invocation, running
@@ -304,6 +313,13 @@ def test_serve_handler_returns_when_the_runtime_api_goes_away_and_tells_when_it_
         runtime = connect(service.address)
         with runtime, pytest.raises(RequestRefused):
             serve_handler(lambda event, context: event, runtime)
+
+
+def test_a_name_that_only_failures_need_is_there_when_it_is_asked_for() -> None:
+    """Its room is loaded then; other names are none."""
+    assert bootstrap.Unanswerable is Unanswerable
+    with pytest.raises(AttributeError, match=r"'lambda_wire\.bootstrap' has no attribute 'Answerable'"):
+        getattr(bootstrap, "Answerable")  # noqa: B009  # a checker knows that it is not there
 
 
 def test_what_the_first_poll_does_not_need_is_loaded_after_it() -> None:

@@ -1,7 +1,7 @@
 """What ``lambda-wire run`` does: load a handler, poll for invocations, answer them, until told to stop.
 
 Cold starts are paid in milliseconds, so the rooms that serve an invocation are loaded after the first poll was sent,
-while the service has not answered yet.
+while the service has not answered yet. What only a failure or a log needs is loaded when there is one.
 
 How it ends, and with which exit code:
 
@@ -22,25 +22,25 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from importlib import import_module
 
 from lambda_wire import _names as names
-from lambda_wire._error_payload import encode_error, error_type_header
-from lambda_wire._errors import ConnectionLost, ProtocolError, RequestRefused
-from lambda_wire._events import Invocation
-from lambda_wire.bootstrap.failures import Unanswerable, cause, describe, log_failure, log_line, refusal, say
+from lambda_wire._errors import ConnectionLost
 from lambda_wire.bootstrap.loading import Handler, load_handler
-from lambda_wire.bootstrap.logs import show_logging
 from lambda_wire.bootstrap.stopping import Stop, Stopped, stopped_by_signals
 from lambda_wire.sync import Runtime, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NoReturn
 
+    from lambda_wire._events import Invocation
+    from lambda_wire.bootstrap.failures import Unanswerable
+
 __all__ = ["Handler", "Unanswerable", "serve", "serve_handler"]
+
+import_module("lambda_wire.exchanges.runtime")  # with the rest, see ``cli``: ``connect`` would load it a moment later
 
 
 def serve(handler_name: str, address: str, *, concurrency: int = 1, margin_ms: int | None = None) -> int:
@@ -75,7 +75,7 @@ def _serve_until_stopped(
         handler = _load_or_report(handler_name, runtime)
         if handler is None:
             return 1
-        show_logging()
+        _show_logging()
         code = _restored(runtime)
         if code is not None:
             return code
@@ -85,7 +85,9 @@ def _serve_until_stopped(
     except (Exception, SystemExit) as fault:
         if stop.asked and isinstance(fault, ConnectionLost):
             return 0
-        said = _why_it_ends(fault, address)
+        from lambda_wire.bootstrap.failures import log_line, why_it_ends
+
+        said = why_it_ends(fault, address)
         if said is None:
             raise
         log_line(said)
@@ -93,19 +95,6 @@ def _serve_until_stopped(
     except BaseException:  # noqa: BLE001  # the handler's, reported and logged
         return 1
     return 0
-
-
-def _why_it_ends(fault: BaseException, address: str) -> str | None:
-    """Return what is to be said of a runtime that cannot go on; ``None`` when that is not the service's doing."""
-    match fault:
-        case RequestRefused():
-            return f"the Runtime API at {address} refused the poll with {refusal(fault.refusal)}"
-        case ConnectionLost() | ProtocolError():
-            return f"cannot poll the Runtime API at {address}: {fault}"
-        case Unanswerable():
-            return str(fault)
-        case _:
-            return None
 
 
 def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> None:
@@ -170,6 +159,8 @@ def _restored(runtime: Runtime) -> int | None:
 
 
 def _serve_slots(handler: Handler, runtime: Runtime, address: str, concurrency: int, margin_ms: int | None) -> NoReturn:
+    from contextlib import ExitStack
+
     from lambda_wire.bootstrap.invoking import Invoker
     from lambda_wire.bootstrap.slots import Slots
 
@@ -184,17 +175,30 @@ def _load_or_report(name: str, runtime: Runtime) -> Handler | None:
     except Stopped:
         raise
     except BaseException as fault:  # noqa: BLE001  # a handler's module may raise anything
-        error = describe(fault)
-        log_failure(error)
-        error_type, document, said = error_type_header(error.error_type), encode_error(error), cause(fault)
-        say(
-            "init error",
-            lambda: runtime.report_init_error(error_type=error_type, payload=document, xray_cause=said),
-        )
+        from lambda_wire.bootstrap.failures import say_init_error
+
+        say_init_error(fault, runtime)
         return None
+
+
+def _show_logging() -> None:
+    if "logging" in sys.modules:  # else not even the room is needed that shows it
+        from lambda_wire.bootstrap.logs import show_logging
+
+        show_logging()
 
 
 def _unbuffer_logs() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=True)
+
+
+if not TYPE_CHECKING:  # whoever asks for it has seen a failure, or expects one (PEP 562)
+
+    def __getattr__(name: str) -> object:
+        if name != "Unanswerable":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from lambda_wire.bootstrap.failures import Unanswerable
+
+        return Unanswerable

@@ -13,8 +13,15 @@ from contextlib import suppress
 from itertools import dropwhile
 
 from lambda_wire import _names as names
-from lambda_wire._error_payload import ErrorPayload, XrayException, XrayFrame, encode_xray_cause
-from lambda_wire._errors import Busy, ConnectionLost, ProtocolError
+from lambda_wire._error_payload import (
+    ErrorPayload,
+    XrayException,
+    XrayFrame,
+    encode_error,
+    encode_xray_cause,
+    error_type_header,
+)
+from lambda_wire._errors import Busy, ConnectionLost, ProtocolError, RequestRefused
 from lambda_wire._events import Accepted, Refused
 
 TYPE_CHECKING = False
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from traceback import FrameSummary
     from typing import Final
 
+    from lambda_wire.sync import Runtime
 
 __all__ = [
     "RuntimeFault",
@@ -36,6 +44,8 @@ __all__ = [
     "message_of",
     "refusal",
     "say",
+    "say_init_error",
+    "why_it_ends",
 ]
 
 #: How much of a chain of causes X-Ray is told. Ours: a chain may be a loop.
@@ -179,6 +189,27 @@ def say(what: str, report: Callable[[], Accepted | Refused]) -> None:
         return
     if isinstance(verdict, Refused):
         log_line(f"the {what} was refused with {refusal(verdict)}")
+
+
+def say_init_error(fault: BaseException, runtime: Runtime) -> None:
+    """Log why the handler could not be loaded, and report it."""
+    error = describe(fault)
+    log_failure(error)
+    error_type, document, said = error_type_header(error.error_type), encode_error(error), cause(fault)
+    say("init error", lambda: runtime.report_init_error(error_type=error_type, payload=document, xray_cause=said))
+
+
+def why_it_ends(fault: BaseException, address: str) -> str | None:
+    """Return what is to be said of a runtime that cannot go on; ``None`` when that is not the service's doing."""
+    match fault:
+        case RequestRefused():
+            return f"the Runtime API at {address} refused the poll with {refusal(fault.refusal)}"
+        case ConnectionLost() | ProtocolError():
+            return f"cannot poll the Runtime API at {address}: {fault}"
+        case Unanswerable():
+            return str(fault)
+        case _:
+            return None
 
 
 def log_failure(error: ErrorPayload) -> None:

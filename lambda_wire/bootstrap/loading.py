@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 from lambda_wire import _names as names
 from lambda_wire._malformed import quote
-from lambda_wire.bootstrap.failures import RuntimeFault, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
+
+    from lambda_wire.bootstrap.failures import RuntimeFault
 
 __all__ = ["Handler", "load_handler"]
 
@@ -32,7 +33,7 @@ def load_handler(name: str) -> Handler:
     module_name, dot, function_name = name.rpartition(".")
     dotted = module_name.replace("/", ".")
     if not (dot and function_name and all(dotted.split("."))):
-        raise RuntimeFault(
+        raise _fault(
             names.RUNTIME_MALFORMED_HANDLER_NAME,
             f"Bad handler {quote(name)}: expected MODULE.FUNCTION, such as app.handler or package/module.handler",
         )
@@ -40,11 +41,11 @@ def load_handler(name: str) -> Handler:
     try:
         handler: object = getattr(module, function_name)
     except AttributeError:
-        raise RuntimeFault(
+        raise _fault(
             names.RUNTIME_HANDLER_NOT_FOUND, f"Handler '{function_name}' missing on module '{module_name}'"
         ) from None
     if not callable(handler):
-        raise RuntimeFault(
+        raise _fault(
             names.RUNTIME_HANDLER_NOT_FOUND,
             f"Handler '{function_name}' of module '{module_name}' is no function: it is {type(handler).__name__}",
         )
@@ -53,7 +54,7 @@ def load_handler(name: str) -> Handler:
 
 def _import(module_name: str, dotted: str) -> object:
     if dotted.split(".", maxsplit=1)[0] in sys.builtin_module_names:
-        raise RuntimeFault(
+        raise _fault(
             names.RUNTIME_BUILT_IN_MODULE_CONFLICT,
             f"Cannot use built-in module {module_name} as a handler module: rename it",
         )
@@ -63,15 +64,24 @@ def _import(module_name: str, dotted: str) -> object:
     try:
         return importlib.import_module(dotted)
     except ImportError as fault:
+        from lambda_wire.bootstrap.failures import describe
+
         itself = f"{dotted}.".startswith(f"{fault.name}.")  # no code of the handler has run: no stack would help
-        raise RuntimeFault(
+        raise _fault(
             names.RUNTIME_IMPORT_MODULE_ERROR,
             f"Unable to import module '{module_name}': {fault}",
             () if itself else describe(fault).stack_trace,
         ) from fault
     except SyntaxError as fault:
-        raise RuntimeFault(
+        raise _fault(
             names.RUNTIME_USER_CODE_SYNTAX_ERROR,
             f"Syntax error in module '{module_name}': {fault}",
             (f'  File "{fault.filename}" Line {fault.lineno}\n    {fault.text or ""}',),
         ) from fault
+
+
+def _fault(error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> RuntimeFault:
+    """Return what is wrong. Its room is loaded when something is: every cold start passes here."""
+    from lambda_wire.bootstrap.failures import RuntimeFault
+
+    return RuntimeFault(error_type, message, stack_trace)
