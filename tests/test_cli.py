@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import subprocess
 import sys
 from importlib.metadata import version
@@ -54,6 +55,18 @@ def test_arguments_come_from_the_command_line(served: list[Served], monkeypatch:
     monkeypatch.setattr(sys, "argv", ["lambda-wire", "run", "app.handler"])
     assert main() == 0
     assert served == [("app.handler", "127.0.0.1:9001", 1, None)]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_run_leaves_the_collector_as_it_was(collects: bool, served: list[Served]) -> None:
+    """It rests only while our own rooms are loaded."""
+    try:
+        (gc.enable if collects else gc.disable)()
+        assert main(["run", "app.handler"]) == 0
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()
+    assert len(served) == 1
 
 
 def test_the_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,9 +287,9 @@ async def test_the_memory_of_a_large_invocation(driver: Driver) -> None:
 
 #: What a cold start can do without; each costs more than all of ours, or is a second way of something.
 DEAR: Final = """
-    argparse ast asyncio base64 concurrent dataclasses email h11 hashlib http importlib.metadata inspect json logging
-    multiprocessing pathlib queue random shutil ssl subprocess tempfile tokenize traceback trio typing_extensions urllib
-    uuid uvloop zipfile
+    argparse ast asyncio base64 concurrent contextvars dataclasses email h11 hashlib http importlib.metadata inspect
+    json logging multiprocessing pathlib queue random re shutil ssl subprocess tempfile tokenize traceback trio typing
+    typing_extensions urllib uuid uvloop zipfile
 """
 #: Runs ``lambda-wire run`` up to its first write, and prints what is loaded then. ``socket`` is loaded in any case.
 COLD_START: Final = """
@@ -357,3 +357,42 @@ def test_a_cold_start_loads_no_other_driver(cold_start: list[str]) -> None:
     assert ours.isdisjoint(f"lambda_wire.{name}" for name in others)
     unneeded = ("loops", "shared_loop", "slots", "processes", "snapshots", "writer")
     assert ours.isdisjoint(f"lambda_wire.bootstrap.{name}" for name in unneeded)
+
+
+def test_a_cold_start_loads_nothing_of_an_invocation(cold_start: list[str]) -> None:
+    """Nor what a failure or a log needs: there is neither before the first poll."""
+    unneeded = ("answering", "context", "failures", "invoking", "logs", "marshalling", "returning")
+    assert set(cold_start).isdisjoint(f"lambda_wire.bootstrap.{name}" for name in unneeded)
+    assert set(cold_start).isdisjoint(f"lambda_wire.{name}" for name in ("_prelude", "_responses", "_service"))
+
+
+#: Runs ``lambda-wire run`` until it looks for the handler, and prints how often garbage was looked for since it began,
+#: whether it is looked for now, and how many objects are young.
+COLLECTED: Final = """
+import gc, os, sys
+
+class Module:
+    @property
+    def handler(self):
+        young = len(gc.get_objects(0)) + len(gc.get_objects(1))
+        print(len(looks), gc.isenabled(), young, flush=True)
+        os._exit(0)
+
+looks = []
+gc.callbacks.append(lambda phase, _: looks.append(phase))
+sys.path.insert(0, sys.argv.pop(1))
+from lambda_wire.cli import main
+sys.modules["app"] = Module()
+gc.collect()
+looks.clear()
+main()
+"""
+
+
+def test_a_cold_start_looks_for_no_garbage() -> None:
+    """What it loads is none: it is old when the handler's module is loaded, for which garbage is looked for as ever."""
+    address = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"}
+    (said,) = loaded(COLLECTED, str(ROOT), "run", "app.handler", environment=address)
+    looks, collects, young = said.split()
+    assert (looks, collects) == ("0", "True")
+    assert int(young) < 1000
