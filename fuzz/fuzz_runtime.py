@@ -121,7 +121,7 @@ def assert_silenced(runtime: RuntimeConnection, lifecycle: StandardLifecycle) ->
     """See that nothing may be sent any more, and that trying changed nothing."""
     before = runtime.turn, runtime.must_close, lifecycle.state, lifecycle.request_id
     assert runtime.must_close
-    assert not runtime.awaiting_invocation
+    assert not runtime.awaits(NextAsked)
     for ask in ASKS:
         try:
             runtime.send(ask)

@@ -36,7 +36,7 @@ def parse_address(address: str) -> Endpoint:
         Malformed: It is not ``host:port``.
     """
     host, colon, port = address.rpartition(":")
-    if not (colon and host and "/" not in host and _is_port(port)):
+    if not (colon and _is_port(port) and (_is_host(host) or _is_host(f"[{host}]"))):
         raise Malformed(f"expected the Runtime API's address as host:port, got {quote(address)}")
     bare = host.strip("[]")
     shown = f"[{bare}]" if ":" in bare else bare

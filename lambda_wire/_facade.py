@@ -65,8 +65,8 @@ class Runtime:
     async def stop_polling(self) -> None:
         """Poll no more, from whichever task.
 
-        A poll that is open ends: with an invocation that has come already, which can be answered as ever, else, as
-        every later poll, with ``ConnectionLost``.
+        A poll that is open ends: with an invocation that has come already, or begun to, which can be answered as ever,
+        else, as every later poll, with ``ConnectionLost``.
         """
         self._session.stopping = True
         if self._session.polling:

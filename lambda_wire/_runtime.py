@@ -100,11 +100,6 @@ class RuntimeConnection:
         return self._turns.awaiting_answer
 
     @property
-    def awaiting_invocation(self) -> bool:
-        """Whether a poll is open: it is resumed, never asked twice."""
-        return self.awaits(NextAsked)
-
-    @property
     def idle(self) -> bool:
         """Whether it can carry a request now."""
         return self._turns.idle
@@ -113,6 +108,11 @@ class RuntimeConnection:
     def polling(self) -> bool:
         """Whether a poll is open, for an invocation or for the restored environment."""
         return self._ask in _POLLS and self.awaiting_answer
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nothing has come of the answer that is due."""
+        return self._turns.unheard
 
     def awaits(self, ask: type) -> bool:
         """Say whether the open request whose answer is due is an ``ask``."""

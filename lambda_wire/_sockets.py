@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import selectors
+import math
+import select
 import socket
 import threading
 import time
 
 from lambda_wire import _tls
 from lambda_wire._addresses import Endpoint
-from lambda_wire._errors import Busy, ConnectionLost
+from lambda_wire._errors import (
+    Busy,
+    CallFailed,
+    CallRefused,
+    ConnectionLost,
+    ProtocolError,
+    RequestRefused,
+    StreamInterrupted,
+)
+from lambda_wire._malformed import Malformed
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Outgoing, Read, Want, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from typing import Any, Final, TypeVar, assert_never
+    from collections.abc import Callable
+    from typing import Final, TypeVar, assert_never
 else:
     from lambda_wire._typing import TypeVar, assert_never
 
@@ -27,8 +38,17 @@ _T = TypeVar("_T")
 _CONNECT_TIMEOUT_S: Final = 5.0
 #: How many buffers one system call takes: IOV_MAX of Linux and macOS.
 _MOST_BUFFERS: Final = 1024
-_DONT_WAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
-_WHOLE: Final = getattr(socket, "MSG_WAITALL", 0)
+_DONT_WAIT: Final = socket.MSG_DONTWAIT
+_WHOLE: Final = socket.MSG_WAITALL
+#: What a conversation says itself. Whatever else leaves it was raised by a signal handler, or by a signer.
+_SAID: Final = (
+    *(Malformed, ProtocolError, ConnectionLost),
+    *(RequestRefused, StreamInterrupted, CallRefused, CallFailed),
+)
+
+
+class _Late(TimeoutError):
+    """The service did nothing in time. A signal handler may raise ``TimeoutError``, too."""
 
 
 class Wire:
@@ -46,7 +66,6 @@ class Wire:
         self._what = what
         self._socket: socket.socket | None = None
         self._looked_at = 0.0
-        self._selector: selectors.BaseSelector
         self._in_use = threading.Lock()
         self._changes = threading.RLock()
         """Held while the socket is put in place or taken away, so that ``close`` ends this one and no other."""
@@ -62,11 +81,11 @@ class Wire:
             TimeoutError: The service did nothing in time.
             Busy: Another conversation is being held.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
         if not self._in_use.acquire(blocking=False):
             exchange.close()
             self._session.require_open()
             raise Busy("another caller is using this connection: wait for it, or use one of your own")
-        deadline = None if timeout is None else time.monotonic() + timeout
         try:
             self._session.quiet_s = time.monotonic() - self._looked_at
             want = next(exchange)
@@ -80,6 +99,14 @@ class Wire:
         except StopIteration as done:
             result: _T = done.value
             return result
+        except _Late:
+            raise TimeoutError("the service said nothing in time") from None
+        except _SAID:
+            raise
+        except BaseException:  # what had been received then, and was not heard, is gone: nothing may wait for it
+            self._session.abandon()
+            self._hang_up()
+            raise
         finally:
             self._in_use.release()
             if self._session.closed:
@@ -93,16 +120,18 @@ class Wire:
                 _tls.shut(self._socket, socket.SHUT_RDWR)
         self._hang_up_unless_in_use()
 
-    def end_reading(self) -> None:
-        """Let whoever reads have what has come, and then the end. What is written still leaves."""
+    def end_reading(self, still: Callable[[], bool]) -> None:
+        """Let whoever reads have what has come, and then the end, if that still holds. What is written still leaves."""
         with self._changes:
-            if self._socket is not None:
+            if self._socket is not None and still():
                 _tls.shut(self._socket, socket.SHUT_RD)
 
     def _hang_up_unless_in_use(self) -> None:
         if self._in_use.acquire(blocking=False):
-            self._hang_up()
-            self._in_use.release()
+            try:
+                self._hang_up()
+            finally:
+                self._in_use.release()
 
     def _do(self, want: Want, deadline: float | None) -> BytesLike:
         match want:
@@ -120,29 +149,43 @@ class Wire:
 
     def _dial(self) -> None:
         try:
-            made = self._connect()
+            self._connect()
         except (OSError, ValueError) as fault:  # the second from a name that cannot be looked up, such as ``a..b``
+            self._hang_up()
+            self._session.require_open()
             raise ConnectionLost(
                 f"nothing was sent: no {self._what} at {self._service.host}:{self._service.port} ({fault})",
                 nothing_sent=True,
             ) from fault
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(made, selectors.EVENT_READ)
+
+    def _connect(self) -> None:
+        """Connect to the first address that takes us. The socket is in place meanwhile, so that ``close`` ends it."""
+        refused = OSError("no address")
+        name = self._service.host  # as text, a cold start would pay for the tables of IDNA
+        host = name.encode() if name.isascii() else name
+        for family, kind, _, _, address in socket.getaddrinfo(host, self._service.port, type=socket.SOCK_STREAM):
+            self._session.require_open()
+            made = socket.socket(family, kind)
+            self._put(made)
+            made.settimeout(_CONNECT_TIMEOUT_S)
+            try:
+                made.connect(address)
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._open(made)
+            except OSError as fault:
+                self._hang_up()
+                refused = fault
+            else:
+                return
+        raise refused
+
+    def _put(self, made: socket.socket) -> None:
         with self._changes:
             self._socket = made
 
-    def _connect(self) -> socket.socket:
-        name = self._service.host  # as text, a cold start would pay for the tables of IDNA
-        host: Any = name.encode() if name.isascii() else name  # Any: typeshed does not know that bytes will do
-        made = socket.create_connection((host, self._service.port), timeout=_CONNECT_TIMEOUT_S)
-        made.settimeout(None)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
-
     def _hang_up(self) -> None:
-        if self._socket is not None:
-            self._selector.close()
-            with self._changes:
+        with self._changes:
+            if self._socket is not None:
                 self._socket.close()
                 self._socket = None
 
@@ -156,8 +199,8 @@ class Wire:
             self._looked_at = time.monotonic()
             return heard
         except OSError as fault:
-            if _is_deadline(fault):
-                raise
+            if fault.errno is None:
+                raise  # not the system's: we gave up waiting, or a signal handler raised it
             raise ConnectionLost(f"the connection ended while it was read from ({fault})") from fault
 
     def _write(self, outgoing: Outgoing, deadline: float | None, *, look_first: bool) -> bytes:
@@ -168,59 +211,54 @@ class Wire:
                 try:
                     outgoing.advance(self._send(outgoing))
                 except BlockingIOError:
-                    if self._speaks_before_writable(deadline) and (heard := self._look()):
+                    speaks = self._wait(deadline, select.POLLIN | select.POLLOUT) & ~select.POLLOUT
+                    if speaks and (heard := self._look()):
                         return heard
         except OSError as fault:
-            if _is_deadline(fault):
+            if fault.errno is None:
                 raise
             _tls.shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
             raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
         return b""
 
-    def _speaks_before_writable(self, deadline: float | None) -> bool:
-        wire = self._connected()
-        self._selector.modify(wire, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        try:
-            return bool(self._wait(deadline) & selectors.EVENT_READ)
-        finally:
-            self._selector.modify(wire, selectors.EVENT_READ)
-
-    def _wait(self, deadline: float | None) -> int:
+    def _wait(self, deadline: float | None, what_for: int = select.POLLIN) -> int:
         """Wait until the socket can be used; return what for."""
-        ready = self._selector.select(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        waiting = select.poll()
+        waiting.register(self._connected(), what_for)
+        ready = waiting.poll(None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000)))
         if not ready:
-            raise TimeoutError("the service said nothing in time")
+            raise _Late
         return ready[0][1]
 
     # -- TCP
+
+    def _open(self, made: socket.socket) -> None:
+        """Make what was connected ready for use."""
+        made.settimeout(None)
 
     def _receive(self, want: Read, deadline: float | None) -> BytesLike:
         """Return what comes next; ``b""`` at the end."""
         if deadline is not None:
             self._wait(deadline)
         if want.into is not None:
-            return want.into[: self._receive_into(want.into, _WHOLE if deadline is None else 0)]
+            return want.into[: self._connected().recv_into(want.into, 0, _WHOLE if deadline is None else 0)]
         return self._connected().recv(want.max_bytes)
-
-    def _receive_into(self, into: memoryview, flags: int) -> int:
-        try:
-            return self._connected().recv_into(into, 0, flags)
-        except OSError as fault:
-            if fault.errno is None:
-                self._give_up()
-            raise
-        except BaseException:
-            self._give_up()
-            raise
-
-    def _give_up(self) -> None:
-        """End the connection: a signal handler raised, and how much of a body had been received is not known."""
-        _tls.shut(self._connected(), socket.SHUT_RDWR)
 
     def _look(self) -> bytes:
         """Return what is there, ``b""`` when nothing is."""
         self._looked_at = time.monotonic()
-        return _or_lost(self._connected().recv(65_536)) if self._selector.select(0) else b""
+        try:
+            return _or_lost(self._receive_now())
+        except BlockingIOError:
+            return b""
+
+    def _receive_now(self) -> bytes:
+        """Return what is there; ``b""`` at the end.
+
+        Raises:
+            BlockingIOError: Nothing is.
+        """
+        return self._connected().recv(65_536, _DONT_WAIT)
 
     def _send(self, outgoing: Outgoing) -> int:
         """Return how much was written without waiting."""
@@ -241,16 +279,13 @@ class TlsWire(Wire):
         super().__init__(service, session, what=what)
         self._context = context
 
-    def _connect(self) -> ssl.SSLSocket:
-        plain = super()._connect()
-        plain.settimeout(_CONNECT_TIMEOUT_S)
-        try:
-            made = self._context.wrap_socket(plain, server_hostname=self._service.host)
-        except BaseException:
-            plain.close()
-            raise
-        made.setblocking(False)
-        return made
+    def _open(self, made: socket.socket) -> None:
+        secure = self._context.wrap_socket(
+            made, server_hostname=self._service.host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+        self._put(secure)
+        secure.do_handshake()
+        secure.setblocking(False)
 
     def _receive(self, want: Read, deadline: float | None) -> BytesLike:
         while True:
@@ -259,19 +294,11 @@ class TlsWire(Wire):
             except BlockingIOError:
                 self._wait(deadline)
 
-    def _look(self) -> bytes:
-        try:
-            return _or_lost(_tls.receive(self._connected(), 65_536))
-        except BlockingIOError:
-            return b""
+    def _receive_now(self) -> bytes:
+        return _tls.receive(self._connected(), 65_536)
 
     def _send(self, outgoing: Outgoing) -> int:
         return _tls.send(self._connected(), outgoing)
-
-
-def _is_deadline(fault: OSError) -> bool:
-    """Say whether we gave up waiting, and not the network (ETIMEDOUT)."""
-    return isinstance(fault, TimeoutError) and fault.errno is None
 
 
 def _or_lost(heard: bytes) -> bytes:

@@ -201,7 +201,9 @@ class AsyncWire:
     async def _shake_hands(self, plain: socket.socket, context: ssl.SSLContext) -> None:
         import ssl  # only who speaks TLS pays for it
 
-        made = context.wrap_socket(plain, server_hostname=self._service.host, do_handshake_on_connect=False)
+        made = context.wrap_socket(
+            plain, server_hostname=self._service.host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
         self._socket = made
         while True:
             try:

@@ -151,6 +151,11 @@ class ClientTurns(_Turns):
         return due and not self._send_failed and self._fault is None
 
     @property
+    def unheard(self) -> bool:
+        """Whether nothing has come of the answer that is due."""
+        return self._turn is _AWAITING and not self._reader.in_message
+
+    @property
     def receive_buffer(self) -> memoryview | None:
         """See ``MessageReader.receive_buffer``."""
         return self._reader.receive_buffer

@@ -119,3 +119,6 @@ class Closable(Protocol):
 
     def require_open(self) -> None:
         """Raise ``ConnectionLost`` when ``closed`` was set."""
+
+    def abandon(self) -> None:
+        """Give the connection up, whatever is open on it: it cannot be relied on."""

@@ -71,12 +71,11 @@ class Runtime:
     def stop_polling(self) -> None:
         """Poll no more, from whichever thread or signal handler.
 
-        A poll that is open ends: with an invocation that has come already, which can be answered as ever, else, as
-        every later poll, with ``ConnectionLost``.
+        A poll that is open ends: with an invocation that has come already, or begun to, which can be answered as ever,
+        else, as every later poll, with ``ConnectionLost``.
         """
         self._session.stopping = True
-        if self._session.polling:
-            self._wire.end_reading()
+        self._wire.end_reading(lambda: self._session.polling)
 
     def next_invocation(self, *, timeout: float | None = None) -> Invocation:
         """Wait for the next invocation.

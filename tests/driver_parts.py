@@ -10,6 +10,7 @@ import functools
 import gc
 import importlib
 import inspect
+import select
 import socket
 import threading
 from abc import ABC, abstractmethod
@@ -149,13 +150,14 @@ class Blocking(Driver):
 
     def on_blocked_write(self, runtime: Runtime, act: Callable[[], object]) -> None:
         wire: Any = runtime._wire  # the blocking one
-        waits = wire._speaks_before_writable
+        waits = wire._wait
 
-        def watched(deadline: float | None) -> bool:
-            act()
-            return cast("bool", waits(deadline))  # of an Any
+        def watched(deadline: float | None, what_for: int = select.POLLIN) -> int:
+            if what_for & select.POLLOUT:
+                act()
+            return cast("int", waits(deadline, what_for))  # of an Any
 
-        wire._speaks_before_writable = watched
+        wire._wait = watched
 
 
 # -- loops

@@ -41,6 +41,11 @@ def test_addresses(address: str, host: str, port: int, authority: str) -> None:
         "host:" + "1" * 5000,
         "http://127.0.0.1:9001",
         "a/b:1",
+        "[]:9001",
+        "a b:9001",
+        "user@host:9001",
+        "ho?st:80",
+        "ho#st:80",
     ],
 )
 def test_addresses_that_are_none(address: str) -> None:

@@ -677,7 +677,7 @@ async def cancel_at_random_moments(driver: LoopDriver, seed: int) -> None:
 
     async def use() -> None:
         async with driver.connect(api.address) as runtime:
-            while cancellations < CANCELLATIONS or runtime._session.connection.awaiting_invocation:
+            while cancellations < CANCELLATIONS or runtime._session.connection.awaits(NextAsked):
                 if not (invocations := await patiently(runtime.next_invocation, 0.8)):
                     continue
                 (invocation,) = invocations

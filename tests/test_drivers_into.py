@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import fcntl
 import inspect
 import os
@@ -13,7 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import pytest
@@ -23,9 +24,11 @@ from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import Accepted, BufferedResponse, Invocation, NextAsked
 from lambda_wire._facade import Runtime
 from lambda_wire._invoke_events import InvokeAnswered, InvokeAsked
+from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._types import BytesLike
 from lambda_wire._wants import Dial, Exchange, Outgoing, Read, Write
 from lambda_wire.testing import deliveries
-from tests.driver_parts import Driver, LoopDriver, on_every_driver, on_every_loop
+from tests.driver_parts import Driver, LoopDriver, on_every_driver, on_every_loop, wire_of
 from tests.driver_services import (
     INVOCATION,
     RESET,
@@ -138,10 +141,11 @@ def test_where_the_system_cannot_be_asked_for_all(monkeypatch: pytest.MonkeyPatc
             held.wire.sendall(rest)
 
     class Told(_sockets.Wire):
-        def _receive_into(self, into: memoryview, flags: int) -> int:
-            count = super()._receive_into(into, flags)
-            rest_is_due.set()
-            return count
+        def _receive(self, want: Read, deadline: float | None) -> BytesLike:
+            heard = super()._receive(want, deadline)
+            if want.into is not None:
+                rest_is_due.set()
+            return heard
 
     monkeypatch.setattr(_sockets, "_WHOLE", 0)
     monkeypatch.setattr(sync, "Wire", Told)
@@ -267,8 +271,40 @@ async def ended_by(driver: Driver, act: Callable[[Runtime], Any], said: str) -> 
 
 @on_every_driver
 async def test_stop_polling_in_the_middle(driver: Driver) -> None:
-    """Half an event has not come: the poll ends, although its read asked for all, and nobody dials again."""
-    await ended_by(driver, lambda runtime: runtime.stop_polling(), "told to poll no more")
+    """An event that has begun to come is not cut: it is had whole, and answered on a connection that can be read."""
+    sent, stopped = threading.Event(), threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        lifecycle = StandardLifecycle()
+        with (held := accept(listener, lifecycle)).wire:
+            invoked_once(held)
+            rest = say_part(held)
+            sent.set()
+            assert stopped.wait(PATIENCE_S)
+            held.wire.sendall(rest)
+            assert held.wire.recv(1) == b""
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == BufferedResponse(request_id="id-2", payload=b"2")
+            held.say(Accepted())
+            assert held.wire.recv(1) == b""
+
+    async with runtime_of(driver, script) as runtime:
+        await invoke_once(runtime)
+
+        async def first() -> None:
+            invocation = await runtime.next_invocation()
+            assert invocation == LARGE
+            assert await runtime.respond(invocation, b"2") == Accepted()
+            with pytest.raises(ConnectionLost, match="told to poll no more"):
+                await runtime.next_invocation()
+
+        async def second() -> None:
+            await driver.wait(sent.wait)
+            await driver.wait(lambda _: until_taken(wire_of(runtime)))
+            await runtime.stop_polling()
+            stopped.set()
+
+        await driver.at_once(first, second)
 
 
 @on_every_driver
@@ -298,12 +334,13 @@ def interruption(request: pytest.FixtureRequest) -> Iterator[type[BaseException]
     signal.signal(signal.SIGUSR1, before)
 
 
-def until_taken(wire: socket.socket) -> None:
+def until_taken(wire: socket.socket) -> bool:
     """Wait until all that a socket has received was read from it."""
     patience = time.monotonic() + PATIENCE_S
     while struct.unpack("i", fcntl.ioctl(wire, termios.FIONREAD, bytes(4)))[0]:
         assert time.monotonic() < patience
         os.sched_yield()
+    return True
 
 
 def test_a_signal_handler_that_raises_in_the_middle(interruption: type[BaseException]) -> None:
@@ -338,6 +375,68 @@ def test_a_signal_handler_that_raises_in_the_middle(interruption: type[BaseExcep
         assert runtime.respond(invocation, b"2") == Accepted()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_handler_that_raises_beside_a_read(
+    when: str, interruption: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had been read is gone with its connection: nobody waits for it, the poll is asked again elsewhere."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+            with suppress(ConnectionResetError):  # what had not been read
+                assert held.wire.recv(1) == b""
+        with (held := accept(listener)).wire:
+            assert held.hear() == NextAsked()
+            held.say(LARGE)
+            assert held.hear() == BufferedResponse(request_id="id-2", payload=b"2")
+            held.say(Accepted())
+
+    class Interrupting(_sockets.Wire):
+        def _receive(self, want: Read, deadline: float | None) -> BytesLike:
+            heard = b"" if when == "before" else super()._receive(want, deadline)
+            if interruptions:
+                raise interruptions.pop()
+            return heard or super()._receive(want, deadline)
+
+    interruptions = [interruption]
+    monkeypatch.setattr(sync, "Wire", Interrupting)
+    with service(script) as address, sync.connect(address) as runtime:
+        with pytest.raises(interruption):
+            runtime.next_invocation()
+        invocation = runtime.next_invocation()
+        assert invocation == LARGE
+        assert runtime.respond(invocation, b"2") == Accepted()
+
+
+# -- dialling
+
+
+def test_closing_while_it_dials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a connection that nobody accepts is woken, too."""
+    monkeypatch.setattr(_sockets, "_CONNECT_TIMEOUT_S", 10 * PATIENCE_S)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # more than wait to be accepted
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(listener.getsockname())
+        runtime = sync.connect(f"127.0.0.1:{listener.getsockname()[1]}")
+        threads = stack.enter_context(concurrent.futures.ThreadPoolExecutor())
+        polled = threads.submit(runtime.next_invocation)
+        patience = time.monotonic() + PATIENCE_S
+        while runtime._wire._socket is None and not polled.done():
+            os.sched_yield()
+        while not polled.done() and time.monotonic() < patience:
+            runtime.close()
+            os.sched_yield()
+        with pytest.raises(ConnectionLost, match="closed"):
+            polled.result(0)
+
+
 # -- TLS
 
 
@@ -367,3 +466,18 @@ async def test_tls_has_memory_of_its_own(driver: Driver, monkeypatch: pytest.Mon
         for _ in range(2):
             assert await caller.invoke("f", b"1") == InvokeAnswered(payload=LARGE.payload)
     assert set(asked_for) == {65_536}
+
+
+@on_every_driver
+async def test_the_end_of_tls_is_not_the_end_of_its_connection(driver: Driver) -> None:
+    """Anyone on the path can end a connection: what ends without TLS saying so is not complete (RFC 9112, 9.8)."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := way.accept(listener)).wire:
+            assert isinstance(held.hear(), InvokeAsked)
+            held.wire.sendall(held.encode(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"balance": 100'))
+
+    way = Way(Security("127.0.0.1"))
+    async with way.caller_of(driver, script) as caller:
+        with pytest.raises(ConnectionLost):
+            await caller.invoke("f", b"1")

@@ -9,12 +9,13 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lambda_wire import _sockets, _tls, sync
 from lambda_wire import asyncio as on_asyncio
-from lambda_wire import sync
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import (
     Accepted,
@@ -110,6 +111,43 @@ async def test_an_invocation_that_has_come_is_returned_and_can_be_answered(drive
         assert await runtime.respond(invocation, b"1") == Accepted()
         with pytest.raises(ConnectionLost, match=TOLD):
             await runtime.next_invocation()
+
+
+def test_an_answer_is_never_asked_for_where_reading_was_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll may be answered between the question whether one is open and the end of its reading, in another thread."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        lifecycle = StandardLifecycle()
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == NextAsked()
+            assert asked.wait(PATIENCE_S)
+            held.say(INVOCATION)
+            assert isinstance(held.hear(), ConnectionClosed)
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == BufferedResponse(request_id="id-1", payload=b"1")
+            held.say(Accepted())
+
+    def shut(wire: socket.socket, how: int) -> None:
+        if how == socket.SHUT_RD:
+            asked.set()
+            assert answered.wait(PATIENCE_S)
+        _tls.shut(wire, how)
+
+    monkeypatch.setattr(_sockets, "_tls", SimpleNamespace(shut=shut))
+    with (
+        service(script) as address,
+        sync.connect(address) as runtime,
+        concurrent.futures.ThreadPoolExecutor() as threads,
+    ):
+        polled = threads.submit(runtime.next_invocation)
+        while not runtime._session.polling:
+            os.sched_yield()
+        stopped = threads.submit(runtime.stop_polling)
+        invocation = polled.result(PATIENCE_S)
+        answered.set()
+        assert runtime.respond(invocation, b"1") == Accepted()
+        stopped.result(PATIENCE_S)
 
 
 @pytest.mark.parametrize("way", ["whole", "error", "stream"])

@@ -474,6 +474,42 @@ def test_an_open_poll_is_not_thrown_away_for_another_request() -> None:
     assert network.run(exchanges.next_invocation(held)) == INVOCATION
 
 
+def test_garbage_in_answer_to_a_cancelled_report_is_nobodys_later_fault() -> None:
+    """Who cancelled it does not hear of it; whoever comes next gets another connection."""
+    network = Network(INVOCATION, Accepted(), INVOCATION)
+    held = session()
+    cancelled = exchanges.respond(held, network.run(exchanges.next_invocation(held)), b"1")
+    want = next(cancelled)
+    network.do(want)
+    while not isinstance(want := cancelled.send(b""), Read):
+        network.do(want)
+    cancelled.close()
+    network.inbox = [b"garbage\r\n\r\n"]
+    assert network.run(exchanges.next_invocation(held)) == INVOCATION
+    assert network.dials == 2
+
+
+@pytest.mark.parametrize("what", ["poll", "respond", "report", "stream"])
+def test_a_stream_that_is_open_is_not_cut(what: str) -> None:
+    """Nothing else can be asked meanwhile, and a refused conversation changes nothing: the stream goes on."""
+    network = Network(INVOCATION, Accepted())
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    response = network.run(exchanges.start_response(held, invocation, (b"one",)))
+    other: dict[str, Exchange[object]] = {
+        "poll": exchanges.next_invocation(held),
+        "respond": exchanges.respond(held, invocation, b"1"),
+        "report": exchanges.report_error(held, invocation, error_type="Function.X", payload=b"{}"),
+        "stream": exchanges.start_response(held, invocation),
+    }
+    held.quiet_s = 3600.0
+    with pytest.raises(LocalProtocolError, match="may not be sent while the connection is SENDING"):
+        network.run(other[what])
+    network.run(exchanges.write_chunks(response, (b"two",)))
+    assert network.run(exchanges.finish_response(response)) == Accepted()
+    assert network.dials == 1
+
+
 def test_a_cancelled_write_breaks_its_connection() -> None:
     """Nobody knows what of a cancelled write went out, so nothing follows it on that connection."""
     network = Network(INVOCATION, INVOCATION)

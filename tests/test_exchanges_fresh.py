@@ -122,16 +122,6 @@ def test_a_closed_session_is_never_ready() -> None:
     assert network.heard == [NextAsked()]
 
 
-def test_who_stops_is_never_ready() -> None:
-    """The reading of its connection may have been ended: the answer to a report could not be read there."""
-    network, held = Network(INVOCATION, Accepted()), session()
-    invocation = polled(network, held, 0.0)
-    held.stopping = network.closed = True
-    assert not held.ready
-    assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
-    assert network.dials == 2
-
-
 @pytest.mark.parametrize("conversation", [whole, error, in_parts])
 def test_a_stale_connection_that_closed_is_dialled_anew(conversation: Conversation) -> None:
     """Before anything of the response is said, and it is said once."""

@@ -261,12 +261,12 @@ class Environment(RuleBasedStateMachine):
     @invariant()
     def keeps_silent_when_over(self) -> None:
         """What must be closed is not sent on."""
-        assert not (self.runtime.must_close and self.runtime.awaiting_invocation) or self.to_runtime
+        assert not (self.runtime.must_close and self.runtime.awaits(NextAsked)) or self.to_runtime
 
     def runtime_state(self) -> tuple[object, ...]:
         """Return all that can be seen of the runtime's end."""
         life = self.runtime_life
-        return life.state, life.request_id, self.runtime.turn, self.runtime.must_close, self.runtime.awaiting_invocation
+        return life.state, life.request_id, self.runtime.turn, self.runtime.must_close, self.runtime.awaits(NextAsked)
 
     def service_state(self) -> tuple[object, ...]:
         """Return all that can be seen of the service's end."""

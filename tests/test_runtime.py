@@ -353,22 +353,22 @@ class TestPolling:
     def test_open(self) -> None:
         """While its answer is due."""
         runtime, _ = asking()
-        assert not runtime.awaiting_invocation
+        assert not runtime.awaits(NextAsked)
         runtime.send(NextAsked())
-        assert runtime.awaiting_invocation
+        assert runtime.awaits(NextAsked)
         runtime.receive_data(EVENT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")[:-1])
         assert runtime.next_event() is NEED_DATA
-        assert (runtime.awaiting_invocation, runtime.must_close) == (True, True)
+        assert (runtime.awaits(NextAsked), runtime.must_close) == (True, True)
         runtime.receive_data(EVENT[-1:])
         assert heard(runtime) == [INVOCATION]
-        assert not runtime.awaiting_invocation
+        assert not runtime.awaits(NextAsked)
 
     def test_which(self) -> None:
         """Whoever resumes it knows what was asked."""
         runtime, _ = asking()
         assert not runtime.awaits(RestoreAsked)
         runtime.send(RestoreAsked())
-        assert (runtime.awaits(RestoreAsked), runtime.awaits(NextAsked), runtime.awaiting_invocation) == (
+        assert (runtime.awaits(RestoreAsked), runtime.awaits(NextAsked), runtime.awaits(NextAsked)) == (
             True, False, False)  # fmt: skip
         runtime.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         assert heard(runtime) == [RestoreReady()]
@@ -387,12 +387,12 @@ class TestPolling:
         """Nobody will answer half a request: it is not resumed."""
         runtime, _ = asking(NextAsked())
         runtime.send_failed()
-        assert (runtime.awaiting_invocation, runtime.must_close) == (False, True)
+        assert (runtime.awaits(NextAsked), runtime.must_close) == (False, True)
 
     def test_after_a_fault(self) -> None:
         """Nor is one whose answer cannot be read."""
         _, runtime, _ = fault_of(b"x\r\n\r\n", NextAsked())
-        assert not runtime.awaiting_invocation
+        assert not runtime.awaits(NextAsked)
 
     def test_on_a_new_connection(self) -> None:
         """The environment outlives its connections: closed, and asked again."""
@@ -504,7 +504,7 @@ class TestUnasked:
         runtime, _ = asking()
         runtime.receive_data(TOO_LARGE[:-1])
         assert runtime.next_event() is NEED_DATA
-        assert (runtime.must_close, runtime.awaiting_answer, runtime.awaiting_invocation) == (True, False, False)
+        assert (runtime.must_close, runtime.awaiting_answer, runtime.awaits(NextAsked)) == (True, False, False)
 
     @pytest.mark.parametrize("cut", [1, 30, None])
     def test_not_taken_for_the_next_answer(self, cut: int | None) -> None:
@@ -537,11 +537,11 @@ class TestOrder:
             for ask in ASKS:
                 lifecycle = StandardLifecycle(snap_start=True)
                 runtime = situation(lifecycle)
-                before = runtime.turn, lifecycle.state, lifecycle.request_id, runtime.awaiting_invocation
+                before = runtime.turn, lifecycle.state, lifecycle.request_id, runtime.awaits(NextAsked)
                 try:
                     runtime.send(ask)
                 except LocalProtocolError:
-                    assert (runtime.turn, lifecycle.state, lifecycle.request_id, runtime.awaiting_invocation) == before
+                    assert (runtime.turn, lifecycle.state, lifecycle.request_id, runtime.awaits(NextAsked)) == before
                 else:
                     assert before[0] in (Turn.IDLE, Turn.SENDING)
 
@@ -580,7 +580,7 @@ class TestOrder:
             assert runtime.next_event() == CLOSED
             runtime.receive_data(data)
         assert (runtime.next_event(), runtime.turn, lifecycle.state) == (CLOSED, Turn.CLOSED, State.READY)
-        assert (runtime.must_close, runtime.awaiting_answer, runtime.awaiting_invocation) == (True, False, False)
+        assert (runtime.must_close, runtime.awaiting_answer, runtime.awaits(NextAsked)) == (True, False, False)
         with pytest.raises(LocalProtocolError, match="must be closed"):
             runtime.send(NextAsked())
         new(lifecycle).send(NextAsked())
@@ -760,7 +760,7 @@ class TestFaults:
             assert tracemalloc.get_traced_memory()[1] < 200_000
         finally:
             tracemalloc.stop()
-        assert flooded.awaiting_invocation
+        assert flooded.awaits(NextAsked)
 
     def test_nothing_comes_after_the_end(self) -> None:
         """``b""`` is the end, and nothing after it is read."""

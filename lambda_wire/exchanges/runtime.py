@@ -7,10 +7,17 @@ its connection ends before the service has answered, its fate is unknown and sta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from lambda_wire import _names as names
-from lambda_wire._errors import ConnectionLost, LocalProtocolError, RequestRefused, StreamInterrupted
+from lambda_wire._errors import (
+    ConnectionLost,
+    LocalProtocolError,
+    RemoteProtocolError,
+    RequestRefused,
+    StreamInterrupted,
+)
 from lambda_wire._events import (
     Accepted,
     Ask,
@@ -90,16 +97,8 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
 
     @property
     def polling(self) -> bool:
-        """Whether a poll is open."""
-        return self.connection.polling
-
-    @property
-    def ready(self) -> bool:
-        """Whether ``connection`` can carry a request now, and that need not be looked at.
-
-        Who stops ends the reading of an open poll, and no answer to a report could be read there: then it is looked at.
-        """
-        return not self.stopping and super().ready
+        """Whether a poll is open, and nothing of its answer has come."""
+        return self.connection.polling and self.connection.unheard
 
     def require_polls(self) -> None:
         """Raise ``ConnectionLost`` when ``stopping`` was set."""
@@ -114,13 +113,14 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
 
         Raises:
             ConnectionLost: The service cannot be reached. Nothing was sent.
-            RemoteProtocolError: The service said what it may not.
         """
-        if self.connection.polling:
+        connection = self.connection
+        if connection.polling or (connection.turn is Turn.SENDING and not connection.must_close):
             self.require_open()
-            return  # whatever else is asked on it is refused: the answer to a poll must not be lost
-        if self.connection.awaiting_answer:
-            yield from self.hear()
+            return  # whatever else is asked on it is refused: neither a poll's answer nor a stream may be cut
+        if connection.awaiting_answer:
+            with suppress(RemoteProtocolError):  # then another connection is dialled
+                yield from self.hear()
         yield from super().connect()
 
 
@@ -316,6 +316,8 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
                 session.require_polls()
             answer = yield from session.ask(buffers)
         if isinstance(answer, expected):
+            if session.stopping:  # whoever sets it may have ended the reading just then
+                session.abandon()
             return answer
         if isinstance(answer, Refused):
             raise RequestRefused(answer)

@@ -92,6 +92,11 @@ class Session(Generic[_C, _E]):
         if self.closed:
             raise ConnectionLost(f"this {self._what} was closed")
 
+    def abandon(self) -> None:
+        """Give the connection up, whatever is open on it: it cannot be relied on."""
+        self.connection.abandon()
+        self.connected = False
+
     @property
     def ready(self) -> bool:
         """Whether ``connection`` can carry a request now, and that need not be looked at."""
@@ -108,8 +113,7 @@ class Session(Generic[_C, _E]):
             with suppress(ConnectionLost):
                 if not (yield _LOOK):
                     return
-        self.connection.abandon()
-        self.connected = False
+        self.abandon()
         for want in (Hangup(), Dial()):
             yield want
             self.require_open()
