@@ -3,12 +3,11 @@
 A message is, all numbers big-endian: its total length (4 bytes), the length of its headers (4), the CRC-32 of these
 eight bytes (4), the headers (see ``_event_headers``), the payload, the CRC-32 of everything before (4).
 
-Theory of operation of the decoder. A message is collected in ``_begun``. The twelve bytes in front are judged once, as
-soon as they are there; then nothing is read before the whole message is there. Nothing is reserved for a length that is
-only announced. That alone would be right, and slow for messages whose headers are always the same: so whole messages
-with headers that were read before are first read in one sweep, straight from the bytes that were fed, and their
-payloads are all that is copied (``_sweep``). The sweep never judges: it leaves whatever is odd, new or unfinished where
-it is, for ``_read_plain``.
+Theory of operation of the decoder. Nearly every message has headers that were read before, and lies whole in what was
+fed: its front is compared, or found among those that are known, its checksum computed, its payload copied (once, and
+that is all that is). Whatever is new, odd or not whole is left where it is for ``_read_in_parts``, which alone judges.
+It reads what has a size of its own (prelude, headers, checksum) when all of it is there, and the payload as it comes,
+summed and copied while it is in the processor's cache. Nothing is reserved for a length that is only announced.
 
 Sizes and counts are what a service must not accept; the specification forbids a client to enforce them. So ``SERVER``
 enforces them, and whoever writes; for ``CLIENT`` memory is the limit. Against AWS's C library, which reads for both
@@ -21,8 +20,8 @@ boto/botocore 0e6e2404 (botocore/eventstream.py). Read 2026-11.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from io import BytesIO
 from struct import Struct
 from typing import Final, Literal, TypeAlias
 from zlib import crc32
@@ -50,12 +49,11 @@ _OVERHEAD: Final = _PRELUDE + _CRC
 _FRONT: Final = Struct(">III")  # total length, length of the headers, CRC-32 of both
 _LENGTHS: Final = Struct(">II")
 _SUM: Final = Struct(">I")
-_SWEEP: Final = 16 * 1024  # how much is made into messages before they are asked for
 _MAX_KNOWN: Final = 8  # how many blocks of headers a decoder remembers: what Lambda answers has two
 _MAX_KNOWN_SIZE: Final = 512  # of one of them: what Lambda sends has 90 bytes
 
 #: A message up to its payload, the CRC-32 of that, its headers, the length of its payload.
-_Head: TypeAlias = tuple[bytes, int, tuple[EventStreamHeader, ...], int]
+_Front: TypeAlias = tuple[bytes, int, tuple[EventStreamHeader, ...], int]
 
 #: The headers that were written last, and their block: most messages of a stream have the same. Small ones alone.
 _written: Final[list[tuple[tuple[EventStreamHeader, ...], bytes]]] = [((), b"")]
@@ -151,6 +149,10 @@ def _require_sizes(headers: int, payload: int, *, start: int | None) -> None:
 
 # -- reading
 
+_LEAST: Final = bytes.fromhex("00000010 00000000 05c248eb")
+#: What a decoder takes for the front it saw last before it has seen any: that of the least message.
+_EMPTY: Final[_Front] = (_LEAST, crc32(_LEAST), (), 0)
+
 
 class EventStreamDecoder:
     """Reads one message after the other from one stream. A fault is for ever.
@@ -161,47 +163,56 @@ class EventStreamDecoder:
 
     __slots__ = (
         "_at",
-        "_begun",
+        "_block",
         "_enforces",
         "_eof",
         "_fault",
-        "_headers",
+        "_front_size",
         "_known",
         "_last",
         "_later",
-        "_ready",
+        "_missing",
+        "_payload",
+        "_sum",
         "_taken",
-        "_total",
         "_window",
     )
 
     def __init__(self, role: Role) -> None:
         self._enforces = role is Role.SERVER
-        self._ready: deque[EventStreamMessage] = deque()
-        """What was swept and not yet asked for."""
-        self._taken = 0
-        """Bytes before the message that has begun: the offset that error messages name."""
-        self._begun = bytearray()
-        """As much of it as could not be swept."""
         self._window = b""
-        """What follows, from ``_at`` on; then comes what was fed before all of that was read."""
+        """What is read next, from ``_at`` on; then comes what was fed before all of that was read."""
         self._at = 0
         self._later = bytearray()
+        self._taken = 0
+        """Bytes before the window: error messages name offsets in the stream."""
         self._eof = False
         self._fault: Malformed | None = None
-        self._total = 0
-        """Length of the message that has begun; 0 until its prelude was judged."""
-        self._headers = 0
         self._known: dict[bytes, tuple[EventStreamHeader, ...]] = {}
         """Small blocks of headers that were read before."""
-        self._last: _Head = (b"", 0, (), 0)
-        """What the message had in front that was swept last."""
+        self._last = _EMPTY
+        """The front that was recognised last."""
+        self._front_size = 0
+        """Length of prelude and headers of the message that is read in parts, once its prelude was judged."""
+        self._block = b""
+        """Its headers: not read before all of it is here."""
+        self._payload: BytesIO | None = None
+        """What came of its payload, once all before that was there."""
+        self._missing = 0
+        """How much of its payload did not come."""
+        self._sum = 0
+        """The CRC-32 of what came before its own."""
 
     @property
     def ended(self) -> bool:
         """Whether the stream is over, at the end of a message, and every message has been given."""
-        here = len(self._ready) + len(self._begun) + len(self._window) - self._at + len(self._later)
-        return self._eof and self._fault is None and not here
+        return self._eof and self._fault is None and not self._unread
+
+    @property
+    def _unread(self) -> int:
+        """How many bytes came of messages that were not given."""
+        parts = 0 if self._payload is None else self._front_size + self._payload.tell()
+        return parts + len(self._window) - self._at + len(self._later)
 
     def feed(self, data: BytesLike) -> None:
         """Take bytes of the stream; ``b""`` says that no more come. After that, or a fault, they are dropped."""
@@ -209,9 +220,13 @@ class EventStreamDecoder:
             self._eof = True
         elif not self._eof and self._fault is None:
             if self._at == len(self._window):
-                self._window, self._at = bytes(data), 0
+                self._open(bytes(data))
             else:
                 self._later += data
+
+    def _open(self, window: bytes) -> None:
+        self._taken += self._at
+        self._window, self._at = window, 0
 
     def next_message(self) -> EventStreamMessage | Literal[Signal.NEED_DATA]:
         """Return the next message; ``NEED_DATA`` when it is not whole yet, or when the stream has ``ended``.
@@ -220,129 +235,132 @@ class EventStreamDecoder:
             Malformed: This is no message, it is above a limit, or the stream ends within it; ``at`` counts from the
                 beginning of the stream. Raised again each time.
         """
-        if self._ready:
-            return self._ready.popleft()
+        window, at = self._window, self._at
+        if not self._front_size and (window.startswith(self._last[0], at) or self._recognise()):
+            front, front_sum, headers, size = self._last
+            start = at + len(front)
+            end = start + size
+            if end + _CRC > len(window):
+                self._begin_payload(front, front_sum, size)
+            elif _SUM.unpack_from(window, end)[0] == crc32(payload := window[start:end], front_sum):
+                self._at = end + _CRC
+                message = _new(EventStreamMessage)  # as ``_judged``, whose call alone is felt in a small message
+                _set_headers(message, headers)
+                _set_payload(message, payload)
+                return message
+        return self._read_on() or NEED_DATA
+
+    def _recognise(self) -> bool:
+        """Say whether a message begins here whose headers were read before, with nothing odd in front."""
+        window, at = self._window, self._at
+        if len(window) - at < _OVERHEAD:
+            return False
+        total, length, lengths_sum = _FRONT.unpack_from(window, at)
+        size = total - length - _OVERHEAD
+        if length > _MAX_KNOWN_SIZE or not 0 <= size <= limits.MAX_EVENT_STREAM_PAYLOAD:
+            return False
+        front = window[at : at + _PRELUDE + length]
+        headers = self._known.get(front[_PRELUDE:])
+        if headers is None or len(front) < _PRELUDE + length or crc32(front[: _PRELUDE - _CRC]) != lengths_sum:
+            return False
+        self._last = front, crc32(front), headers, size
+        return True
+
+    def _read_on(self) -> EventStreamMessage | None:
+        """Read what is not recognised, or not whole."""
         if self._fault is not None:
             raise self._fault.with_traceback(None)
+        if self._at == len(self._window) and not (self._later or self._eof):
+            return None
         try:
-            message = self._read()
-            if message is None and self._eof and self._begun:
+            message = self._read_in_parts()
+            if message is None and self._eof and self._unread:
                 raise self._truncated()
         except Malformed as fault:
             self._fault = fault
             raise
-        return NEED_DATA if message is None else message
+        return message
 
-    def _read(self) -> EventStreamMessage | None:
-        while True:
-            if self._at == len(self._window):
-                if not self._later:
-                    return None
-                self._window, self._at = bytes(self._later), 0
-                self._later.clear()
-            if not self._begun and self._sweep():
-                return self._ready.popleft()
-            message = self._read_plain()
-            if message is not None:
-                return message
-
-    def _sweep(self) -> bool:
-        """Read whole messages with known headers at the front of the window; leave everything else."""
-        window, at, ready = self._window, self._at, self._ready
-        head, head_sum, headers, size = self._last
-        stop = at + _SWEEP
-        while at < stop:
-            if not (head and window.startswith(head, at)):
-                found = self._known_head(window, at)
-                if found is None:
-                    break
-                head, head_sum, headers, size = self._last = found
-            start = at + len(head)
-            end = start + size
-            if end + _CRC > len(window):
-                break
-            payload = window[start:end]
-            if _SUM.unpack_from(window, end)[0] != crc32(payload, head_sum):
-                break
-            message = _new(EventStreamMessage)  # as ``_judged``; a call is a tenth of what a small message costs
-            _set_headers(message, headers)
-            _set_payload(message, payload)
-            ready.append(message)
-            at = end + _CRC
-        self._taken += at - self._at
-        self._at = at
-        return bool(ready)
-
-    def _known_head(self, window: bytes, at: int) -> _Head | None:
-        """Return what a message begins with, if its headers were read before and nothing is odd."""
-        if len(window) - at < _OVERHEAD:
+    def _read_in_parts(self) -> EventStreamMessage | None:
+        payload = self._payload or self._read_front()
+        if payload is None:
             return None
-        total, length, lengths_sum = _FRONT.unpack_from(window, at)
-        size = total - length - _OVERHEAD
-        if length > _MAX_KNOWN_SIZE or not 0 <= size <= limits.MAX_EVENT_STREAM_PAYLOAD:
+        while self._missing and self._has(1):
+            piece = memoryview(self._window)[self._at : self._at + self._missing]
+            self._sum = crc32(piece, self._sum)
+            payload.write(piece)
+            self._at += len(piece)
+            self._missing -= len(piece)
+        if self._missing or not self._has(_CRC):
             return None
-        head = window[at : at + _PRELUDE + length]
-        headers = self._known.get(head[_PRELUDE:])
-        if headers is None or crc32(head[: _PRELUDE - _CRC]) != lengths_sum:
-            return None
-        return head, crc32(head), headers, size
+        at = self._taken + self._at
+        _require_crc(_SUM.unpack_from(self._window, self._at)[0], self._sum, "message", at)
+        content = payload.getvalue()
+        headers = self._read_headers(self._block, at - len(content) - len(self._block))
+        self._at += _CRC
+        self._front_size, self._block, self._payload = 0, b"", None
+        return _judged(headers, content)
 
-    def _read_plain(self) -> EventStreamMessage | None:
-        """Read the message that has begun; ``None`` when the window ends before it."""
-        begun = self._begun
-        if not self._total:
-            self._collect(_PRELUDE)
-            if len(begun) < _PRELUDE:
+    def _read_front(self) -> BytesIO | None:
+        """Return where the payload belongs, once all before it is there."""
+        if not self._front_size:
+            if not self._has(_PRELUDE):
                 return None
             self._judge_prelude()
-        self._collect(self._total)
-        if len(begun) < self._total:
+        if not self._has(self._front_size):
             return None
-        start, end = _PRELUDE + self._headers, self._total - _CRC
-        payload = bytes(memoryview(begun)[start:end])
-        head = bytes(begun[:start])
-        _require_crc(_SUM.unpack_from(begun, end)[0], crc32(payload, crc32(head)), "message", self._taken + end)
-        headers = self._read_headers(head[_PRELUDE:])
-        self._begun = bytearray()
-        self._taken += self._total
-        self._total = 0
-        return _judged(headers, payload)
+        front = self._window[self._at : self._at + self._front_size]
+        return self._begin_payload(front, crc32(front), self._missing)
 
-    def _collect(self, count: int) -> None:
-        """Move bytes from the window to the message that has begun, until it has ``count``."""
-        window, at = self._window, self._at
-        end = min(at + count - len(self._begun), len(window))
-        self._begun += memoryview(window)[at:end]
-        self._at = end
+    def _begin_payload(self, front: bytes, front_sum: int, size: int) -> BytesIO:
+        self._at += len(front)
+        self._front_size, self._block = len(front), front[_PRELUDE:]
+        self._sum, self._missing = front_sum, size
+        self._payload = BytesIO()
+        return self._payload
 
-    def _read_headers(self, block: bytes) -> tuple[EventStreamHeader, ...]:
+    def _has(self, count: int) -> bool:
+        """See to it that ``count`` bytes lie in the window; say whether they do."""
+        here = len(self._window) - self._at
+        if here < count <= here + len(self._later):
+            self._open(self._window[self._at :] + self._later)
+            self._later.clear()
+            return True
+        return here >= count
+
+    def _judge_prelude(self) -> None:
+        """Check what the first twelve bytes say against each other, before any of it is believed."""
+        start = self._taken + self._at
+        total, headers, found = _FRONT.unpack_from(self._window, self._at)
+        _require_crc(
+            found, crc32(memoryview(self._window)[self._at : self._at + _PRELUDE - _CRC]), "prelude", start + 8
+        )
+        if total < _OVERHEAD:
+            raise Malformed(f"expected a total length of {_OVERHEAD} or more, got {total}", at=start)
+        if headers > total - _OVERHEAD:
+            raise Malformed(f"headers length {headers} exceeds total length {total} - {_OVERHEAD}", at=start + 4)
+        payload = total - headers - _OVERHEAD
+        if self._enforces:
+            _require_sizes(headers, payload, start=start)
+        self._front_size, self._missing = _PRELUDE + headers, payload
+
+    def _read_headers(self, block: bytes, start: int) -> tuple[EventStreamHeader, ...]:
         headers = self._known.get(block)
         if headers is None:
-            headers = read_headers(block, self._taken + _PRELUDE, enforces=self._enforces)
+            headers = read_headers(block, start, enforces=self._enforces)
             if len(block) <= _MAX_KNOWN_SIZE:
                 if len(self._known) == _MAX_KNOWN:
                     self._known.clear()
                 self._known[block] = headers
         return headers
 
-    def _judge_prelude(self) -> None:
-        """Check what the first twelve bytes say against each other, before any of it is believed."""
-        start = self._taken
-        total, headers, found = _FRONT.unpack_from(self._begun)
-        _require_crc(found, crc32(self._begun[: _PRELUDE - _CRC]), "prelude", start + 8)
-        if total < _OVERHEAD:
-            raise Malformed(f"expected a total length of {_OVERHEAD} or more, got {total}", at=start)
-        if headers > total - _OVERHEAD:
-            raise Malformed(f"headers length {headers} exceeds total length {total} - {_OVERHEAD}", at=start + 4)
-        if self._enforces:
-            _require_sizes(headers, total - headers - _OVERHEAD, start=start)
-        self._total, self._headers = total, headers
-
     def _truncated(self) -> Malformed:
-        here = len(self._begun)
-        wanted = f"{self._total} bytes" if self._total else f"{_OVERHEAD} bytes or more"
-        reason = f"expected a message of {wanted}, got {here} bytes and then the end of the stream"
-        return Malformed(reason, at=self._taken + here)
+        wanted = f"{_OVERHEAD} bytes or more"
+        if self._front_size:
+            came = 0 if self._payload is None else self._payload.tell()
+            wanted = f"{self._front_size + came + self._missing + _CRC} bytes"
+        reason = f"expected a message of {wanted}, got {self._unread} bytes and then the end of the stream"
+        return Malformed(reason, at=self._taken + len(self._window) + len(self._later))
 
 
 def _judged(headers: tuple[EventStreamHeader, ...], payload: bytes) -> EventStreamMessage:

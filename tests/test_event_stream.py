@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
@@ -569,12 +571,12 @@ class TestCost:
         """Return the bytes summed."""
         decoder = EventStreamDecoder(Role.CLIENT)
         summed.clear()
-        read_on(decoder, pieces)
-        assert not decoder._begun
+        read_on(decoder, [*pieces, b""])
+        assert decoder.ended
         return sum(summed)
 
     def test_many_messages_in_one_delivery(self, summed: list[int]) -> None:
-        """Headers are summed once a sweep; of each message then only its payload is."""
+        """Headers are summed once a run; of each message then only its payload is."""
         for count in (1000, 2000):
             self.work([COMPLETE * count], summed)
             assert summed[:3] == [8, 96, 2]  # the first is read plainly
@@ -610,20 +612,40 @@ class TestCost:
             assert 1 <= len(decoder._known) <= 8
             assert all(len(block) <= 512 for block in decoder._known)
 
-    def test_few_messages_are_made_before_they_are_asked_for(self) -> None:
+    def test_no_message_is_made_before_it_is_asked_for(self, summed: list[int]) -> None:
         """A large delivery is not held twice."""
         decoder = EventStreamDecoder(Role.CLIENT)
         decoder.feed(framed(COMPLETE[12:96], bytes(1000)) * 100)
-        for _ in range(50):
+        for count in range(1, 51):
             assert isinstance(decoder.next_message(), EventStreamMessage)
-            assert len(decoder._ready) <= 15
+            assert summed.count(1000) == count
+
+    @BOTH
+    def test_a_message_is_held_once(self, role: Role) -> None:
+        """Also a large one that comes in many pieces: they are not kept until it is whole."""
+        wire = framed(COMPLETE[12:96], bytes(4 << 20))
+        pieces = [wire[at : at + 65_536] for at in range(0, len(wire), 65_536)]
+        decoder = EventStreamDecoder(role)
+        message: object = None
+        tracemalloc.start()
+        try:
+            for piece in pieces:
+                decoder.feed(piece)
+                message = decoder.next_message()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert isinstance(message, EventStreamMessage)
+        assert peak < 1.25 * len(message.payload)
 
     def test_nothing_is_reserved_for_what_is_announced(self) -> None:
         """Four gigabytes are announced; what is held is what came."""
-        decoder = EventStreamDecoder(Role.CLIENT)
-        read_on(decoder, [prelude(2**32 - 1, 2**31), b"x"])
-        assert len(decoder._begun) == 13
-        assert decoder._begun.__sizeof__() < 1000
+        for announced in (prelude(2**32 - 1, 2**31), prelude(2**32 - 1, 0)):
+            decoder = EventStreamDecoder(Role.CLIENT)
+            read_on(decoder, [announced, b"x"])
+            assert decoder._unread == 13
+            held = [getattr(decoder, name) for name in decoder.__slots__]
+            assert sum(sys.getsizeof(part) for part in held) < 2000
 
 
 def one_by_one(wire: bytes, role: Role) -> Verdict:
@@ -663,8 +685,8 @@ BLOCKS = st.sampled_from(
 )
 
 
-class TestSweep:
-    """What is read in one sweep, with headers that are remembered, is what is read plainly."""
+class TestRecognised:
+    """What is read at once, with headers that are remembered, is what is read plainly."""
 
     @BOTH
     @given(
@@ -692,6 +714,22 @@ class TestSweep:
             flipped[bit // 8] ^= 1 << bit % 8
             wire = COMPLETE * before + bytes(flipped) + COMPLETE
             assert verdict([wire], role) == one_by_one(wire, role)
+
+    @BOTH
+    @pytest.mark.parametrize(
+        "wire",
+        [
+            framed(b"") * 3,
+            framed(COMPLETE[12:96], COMPLETE * 3) * 3,
+            framed(header(b"nn", 0, b"")) * 2 + framed(header(b"nn", 0, b"") + header(b"m", 0, b""), b"x") * 2,
+        ],
+        ids=["nothing", "messages as a payload", "headers that begin as others"],
+    )
+    def test_cut_in_two(self, wire: bytes, role: Role) -> None:
+        """What is known of a message that is not whole, and what only looks known, is read as ever."""
+        expected = one_by_one(wire, role)
+        for at in range(1, len(wire)):
+            assert verdict([wire[:at], wire[at:]], role) == expected
 
     def test_a_service_still_limits_payloads(self) -> None:
         """Of a message whose headers it knows."""
