@@ -123,11 +123,11 @@ def event_stream_buffers(message: EventStreamMessage) -> list[BytesLike]:
     headers, block = _written[0]
     if message.headers is not headers:
         headers, block = message.headers, encode_headers(message.headers)
+        if len(block) <= _MAX_KNOWN_SIZE:
+            _written[0] = (headers, block)
     _require_sizes(len(block), len(payload), start=None)
-    if len(block) <= _MAX_KNOWN_SIZE:
-        _written[0] = (headers, block)
     lengths = _LENGTHS.pack(_OVERHEAD + len(block) + len(payload), len(block))
-    head = b"%b%b%b" % (lengths, _SUM.pack(crc32(lengths)), block)
+    head = lengths + _SUM.pack(crc32(lengths)) + block
     end = _SUM.pack(crc32(payload, crc32(head)))
     return [head, payload, end] if payload else [head + end]
 
@@ -149,8 +149,8 @@ def _require_sizes(headers: int, payload: int, *, start: int | None) -> None:
 
 # -- reading
 
-_LEAST: Final = bytes.fromhex("00000010 00000000 05c248eb")
-#: What a decoder takes for the front it saw last before it has seen any: that of the least message.
+_LEAST: Final = bytes.fromhex("00000010 00000000 05c248eb")  # front of a message of nothing
+#: What a decoder recognises that has read no message yet.
 _EMPTY: Final[_Front] = (_LEAST, crc32(_LEAST), (), 0)
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias, assert_never
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._errors import LocalProtocolError
-from lambda_wire._event_stream import EventStreamDecoder, EventStreamMessage
+from lambda_wire._event_stream import EventStreamDecoder, EventStreamHeader
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._heads import USER_AGENT, encode_request_head, field_value
 from lambda_wire._invoke_answers import decode_accepted, decode_answered, decode_message, decode_refusal
@@ -28,7 +28,7 @@ from lambda_wire._invoke_events import (
 )
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._messages import MessageEnd, ResponseHead
-from lambda_wire._signals import Role, Signal
+from lambda_wire._signals import NEED_DATA, Role, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ClientTurns
 from lambda_wire._types import BytesLike, Headers
@@ -62,6 +62,8 @@ class InvokeConnection:
         self._heard = False
         """Whether any message of it was read."""
         self._complete = False
+        self._chunk_headers: tuple[EventStreamHeader, ...] | None = None
+        """Of the last chunk: most messages have the same, and what they say need not be read again."""
 
     @property
     def turn(self) -> Turn:
@@ -149,7 +151,10 @@ class InvokeConnection:
         """
         self._turns.check()
         try:
-            return self._next_event()
+            while True:
+                event = self._next_message() or self._next_part()
+                if event is not None:
+                    return event
         except Malformed as fault:
             raise self._turns.accuse(self._explained(fault)) from fault
 
@@ -160,26 +165,22 @@ class InvokeConnection:
             return fault
         return Malformed(f"expected {names.EVENT_STREAM}, got {quote(self._content_type)}: {fault.reason}", at=fault.at)
 
-    def _next_event(self) -> InvokeEvent | Signal:
-        while True:
-            event: InvokeEvent | None = self._next_message()
-            if event is not None:
-                return event
-            part = self._turns.next_part()
-            match part:
-                case Signal() | ConnectionClosed():
-                    return part
-                case ResponseHead():
-                    event = self._take_head(part)
-                case bytes():
-                    assert self._messages is not None  # any other body is collected
-                    self._messages.feed(part)
-                case MessageEnd():
-                    event = self._take_end(part.body)
-                case _ as never:
-                    assert_never(never)
-            if event is not None:
-                return event
+    def _next_part(self) -> InvokeEvent | Signal | None:
+        """Read one part of the answer; ``None`` when that alone is no event."""
+        part = self._turns.next_part()
+        match part:
+            case bytes():
+                assert self._messages is not None  # any other body is collected
+                self._messages.feed(part)
+                return None
+            case ResponseHead():
+                return self._take_head(part)
+            case MessageEnd():
+                return self._take_end(part.body)
+            case Signal() | ConnectionClosed():
+                return part
+            case _ as never:
+                assert_never(never)
 
     def _take_head(self, head: ResponseHead) -> InvokeAccepted | None:
         self._head = head
@@ -193,14 +194,19 @@ class InvokeConnection:
         return decode_accepted(head)
 
     def _next_message(self) -> PayloadChunk | InvokeComplete | InvokeFailed | None:
-        while self._messages is not None and isinstance(message := self._messages.next_message(), EventStreamMessage):
+        while self._messages is not None and (message := self._messages.next_message()) is not NEED_DATA:
+            if message.headers is self._chunk_headers and not self._complete:
+                return PayloadChunk(payload=message.payload)
             self._heard = True
             event = decode_message(message)
             if event is None:
                 continue
             if self._complete:
                 raise Malformed(f"expected nothing after the end of the response, got {type(event).__name__}")
-            self._complete = not isinstance(event, PayloadChunk)
+            if isinstance(event, PayloadChunk):
+                self._chunk_headers = message.headers
+            else:
+                self._complete = True
             return event
         return None
 

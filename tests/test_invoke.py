@@ -402,10 +402,11 @@ class TestStreamed:
 
     @pytest.mark.parametrize("more", [X, END, FAILED])
     @pytest.mark.parametrize("ending", [END, FAILED])
-    def test_nothing_follows_the_end(self, ending: bytes, more: bytes) -> None:
+    @pytest.mark.parametrize("before", [0, 2])
+    def test_nothing_follows_the_end(self, before: int, ending: bytes, more: bytes) -> None:
         """SDKs give it; whoever stopped at the completion would never have seen it."""
-        events, fault, caller = fault_of(chunked(ending, more))
-        assert len(events) == 2
+        events, fault, caller = fault_of(chunked(*[X] * before, ending, more))
+        assert len(events) == 2 + before
         assert "expected nothing after the end of the response, got " in fault
         assert_silenced(caller)
 
