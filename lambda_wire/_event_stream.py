@@ -330,11 +330,9 @@ class EventStreamDecoder:
 
     def _judge_prelude(self) -> None:
         """Check what the first twelve bytes say against each other, before any of it is believed."""
-        start = self._taken + self._at
-        total, headers, found = _FRONT.unpack_from(self._window, self._at)
-        _require_crc(
-            found, crc32(memoryview(self._window)[self._at : self._at + _PRELUDE - _CRC]), "prelude", start + 8
-        )
+        at, start = self._at, self._taken + self._at
+        total, headers, found = _FRONT.unpack_from(self._window, at)
+        _require_crc(found, crc32(self._window[at : at + _PRELUDE - _CRC]), "prelude", start + 8)
         if total < _OVERHEAD:
             raise Malformed(f"expected a total length of {_OVERHEAD} or more, got {total}", at=start)
         if headers > total - _OVERHEAD:
