@@ -56,8 +56,24 @@ class _Record:
 
     def __init__(self, **given: object) -> None:
         cls = type(self)
-        cls.__init__ = _compiled_init(cls)  # type: ignore[method-assign]  # of the class that asks, once
+        cls.__init__ = cls._compiled_init()  # type: ignore[method-assign]  # of the class that asks, once
         self.__init__(**given)  # type: ignore[misc]  # the compiled one
+
+    @classmethod
+    def _compiled_init(cls) -> Callable[..., None]:
+        """Return what ``__init__`` would be if somebody wrote it: each field a keyword, its default its default."""
+        setters = {f"set_{name}": setter for name, setter in cls._setters.items()}
+        defaults = {f"default_{name}": default for name, default in cls._defaults.items()}
+        keywords = [f"{name}=default_{name}" if name in cls._defaults else name for name in cls._names]
+        body = [f"set_{name}(self, {name})" for name in cls._names]
+        if cls.__post_init__ is not _Record.__post_init__:
+            body.append("self.__post_init__()")
+        parameters = ", ".join(["self", "*", *keywords] if keywords else ["self"])
+        scope: dict[str, Any] = {"__name__": __name__} | setters | defaults  # Any: what exec puts there has no type
+        exec(f"def __init__({parameters}): {'; '.join(body) or 'pass'}", scope)  # noqa: S102  # names written by ourselves
+        made: Callable[..., None] = scope["__init__"]
+        made.__qualname__ = f"{cls.__name__}.__init__"
+        return made
 
     def __post_init__(self) -> None:
         """Validate. A record without rules has nothing to do here."""
@@ -87,22 +103,6 @@ class _Record:
     def __setstate__(self, state: tuple[object, ...]) -> None:
         for setter, value in zip(self._setters.values(), state, strict=True):
             setter(self, value)
-
-
-def _compiled_init(cls: type[_Record]) -> Callable[..., None]:
-    """Return what ``__init__`` would be if somebody wrote it: each field a keyword, its default its default."""
-    setters = {f"set_{name}": setter for name, setter in cls._setters.items()}
-    defaults = {f"default_{name}": default for name, default in cls._defaults.items()}
-    keywords = [f"{name}=default_{name}" if name in cls._defaults else name for name in cls._names]
-    body = [f"set_{name}(self, {name})" for name in cls._names]
-    if cls.__post_init__ is not _Record.__post_init__:
-        body.append("self.__post_init__()")
-    parameters = ", ".join(["self", "*", *keywords] if keywords else ["self"])
-    scope: dict[str, Any] = {"__name__": __name__} | setters | defaults  # Any: what exec puts there has no type
-    exec(f"def __init__({parameters}): {'; '.join(body) or 'pass'}", scope)  # noqa: S102  # names written by ourselves
-    made: Callable[..., None] = scope["__init__"]
-    made.__qualname__ = f"{cls.__name__}.__init__"
-    return made
 
 
 if TYPE_CHECKING:
