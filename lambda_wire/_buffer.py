@@ -48,13 +48,19 @@ class Buffer:
 
     def feed(self, data: BytesLike) -> None:
         """Append ``data``."""
-        if type(data) is bytes and (not self.size or len(data) >= _KEPT):
-            self._append(data)
-            return
-        last = self._later[-1] if self._later else self._data
-        if not isinstance(last, bytearray):
-            self._append(bytearray(data))
-            return
+        if type(data) is not bytes or (self.size and len(data) < _KEPT):
+            last = self._later[-1] if self._later else self._data
+            if isinstance(last, bytearray):
+                self._extend(last, data)
+                return
+            data = bytearray(data)
+        if self.size:
+            self._later.append(data)
+        else:
+            self._data, self._at = data, 0
+        self.size += len(data)
+
+    def _extend(self, last: bytearray, data: BytesLike) -> None:
         if self._at and not self._later:
             del last[: self._at]
             self._at = 0
@@ -62,21 +68,24 @@ class Buffer:
         last += data
         self.size += len(last) - before
 
-    def _append(self, piece: bytes | bytearray) -> None:
-        if self.size:
-            self._later.append(piece)
-        else:
-            self._data, self._at = piece, 0
-        self.size += len(piece)
-
     def peek(self, count: int) -> bytes:
         """Return up to ``count`` bytes without taking them."""
-        self._join(count)
+        if self._later:
+            self._join(count)
         return bytes(self._data[self._at : self._at + count])
+
+    def window_with(self, mark: bytes, within: int, count: int) -> tuple[bytes, int] | None:
+        """Return ``window(count)`` if ``mark`` is among its first ``within`` bytes, and not at once."""
+        if self._later:
+            self._join(within)
+        if self._data.find(mark, self._at + 1, self._at + within) < 0:
+            return None
+        return self.window(count)
 
     def window(self, count: int) -> tuple[bytes, int]:
         """Return bytes, and where in them those begin that come next: ``count`` of them at least, or all there are."""
-        self._join(count)
+        if self._later:
+            self._join(count)
         if type(self._data) is not bytes:
             self._data, self._at = bytes(self._data[self._at :]), 0  # once, however many looks follow
         return self._data, self._at
@@ -130,7 +139,7 @@ class Buffer:
 
     def _join(self, count: int) -> None:
         """See to it that ``count`` bytes, or all there are, lie in ``_data``."""
-        if not self._later or len(self._data) - self._at >= count:
+        if len(self._data) - self._at >= count or not self._later:
             return
         held = len(self._data) - self._at
         pieces: list[bytes | bytearray] = []
@@ -168,15 +177,13 @@ class Buffer:
 
     def _cut_across(self, count: int) -> bytes:
         """Take more than lies in ``_data``: each byte is copied once."""
+        later = self._later
         pieces: list[BytesLike] = [memoryview(self._data)[self._at :]]
         missing = count - len(pieces[0])
-        self._data, self._at = b"", 0
-        while missing:
-            piece = self._later.popleft()
-            if len(piece) > missing:
-                self._data, self._at = piece, missing
-            pieces.append(memoryview(piece)[:missing])
-            missing -= len(pieces[-1])
-        if not self._at and self._later:
-            self._data = self._later.popleft()
+        while later and missing >= len(later[0]):
+            piece = later.popleft()
+            pieces.append(piece)
+            missing -= len(piece)
+        self._data, self._at = later.popleft() if later else b"", missing
+        pieces.append(memoryview(self._data)[:missing])
         return b"".join(pieces)

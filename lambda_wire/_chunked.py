@@ -6,9 +6,9 @@ case and with leading zeros, blanks may stand before the end of a size line. A b
 
 Theory of operation of the decoder. ``_expected`` says which part of a chunk comes next, and ``_read_part`` reads that
 part with a bounded read of the buffer. That alone would be right, and slow for small chunks: so a run of whole, plain
-chunks is first read in one sweep over what the buffer holds (``_read_run``), and in it a run of chunks of one size at
-once (``_read_equals``). The sweep never judges: it leaves whatever is odd or unfinished where it is, for
-``_read_part``.
+chunks is first read in one sweep over what the buffer holds (``_sweep``), and in it a run of chunks of one size at
+once (``_end_of_equals``). The sweep never judges: it leaves whatever is odd or unfinished where it is, for
+``_read_part``. Who only wants what needs no judgement takes it together (``take_plain``).
 
 Sources: Go 1.26 ``net/http/internal/chunked.go``, ``net/http/transfer.go`` (``readTrailer``), ``net/textproto``; the
 emulator of aws-sam-cli 1.170.0, observed 2026-11.
@@ -28,7 +28,7 @@ from lambda_wire._types import BytesLike, Headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, MutableSequence
     from typing import Final
 
 __all__ = ["CHUNK_END", "MAX_PIECE", "ChunkDecoder", "chunk_buffers", "chunk_head", "encode_chunk", "encode_end"]
@@ -127,6 +127,40 @@ def _require_trailer(name: bytes, value: bytes, *, at: int | None = None) -> Non
         raise Malformed(f"a trailer's name must be a token, got {quote(name)}", at=at)
     if not is_field_value(value.decode("latin-1")):
         raise Malformed(f"a trailer's value must have no control characters or outer blanks, got {quote(value)}", at=at)
+
+
+def _sweep(window: bytes, at: int, stop: int, pieces: MutableSequence[bytes]) -> tuple[int, int, int]:
+    """Add the data of the whole plain chunks that begin at ``at``, and before ``stop``, to ``pieces``.
+
+    Returns:
+        Where they end. If a plain one is there that is not whole: where its data begin, and its size; else 0.
+    """
+    find, startswith, end_size = window.find, window.startswith, len(CHUNK_END)
+    known, size, equals = CHUNK_END, 0, _EQUALS
+    while at < stop:
+        line_end = find(CHUNK_END, at, at + _PLAIN_LINE)
+        if line_end < 0:
+            break
+        digits = window[at:line_end]
+        start = line_end + end_size
+        if digits == known:
+            if equals >= _EQUALS and size * _EQUALS < len(window) - at:
+                end = _end_of_equals(window, at, min(stop, len(window)), digits + CHUNK_END, size, equals)
+                starts = range(start, end, start - at + size + end_size)
+                pieces += [window[start : start + size] for start in starts]
+                equals = equals * 2 if starts else equals // 4
+                at = end
+                continue
+        elif not digits or digits.translate(None, _HEX_DIGITS):
+            break
+        else:
+            known, size, equals = digits, int(digits, 16), _EQUALS
+        end = start + size
+        if not 0 < size <= MAX_PIECE or not startswith(CHUNK_END, end):
+            return at, start, size
+        pieces.append(window[start:end])
+        at = end + end_size
+    return at, at, 0
 
 
 def _end_of_equals(window: bytes, at: int, stop: int, head: bytes, size: int, most: int) -> int:
@@ -235,62 +269,53 @@ class ChunkDecoder:
         ready.clear()
         return piece
 
-    def take_ready(self, limit: int) -> Collection[bytes]:
-        """Take the pieces that were read together with the last one, if they are ``limit`` bytes at most.
+    def take_plain(self) -> tuple[Collection[bytes], bool]:
+        """Take the pieces that are here and need no judgement, and say whether all else needs more bytes.
 
         ``next_piece`` would give them one by one. There are some only where boundaries are kept.
         """
-        ready = self._ready
-        if not ready or sum(map(len, ready)) > limit:
-            return ()
-        self._ready = deque()
-        return ready
+        pieces: list[bytes] = []
+        if not self._keep_boundaries or self._ready:
+            return pieces, False
+        if self._expected is _DATA and not self._read_data(pieces):
+            return pieces, True
+        if self._expected is _SIZE or self._expected is _DATA_END:
+            self._read_run(pieces)
+        return pieces, self._expected is _DATA and self._buffer.size < self._left and self._buffer.size < MAX_PIECE
 
     def _read_part(self) -> bool:
         """Read what is expected next; say whether it was there."""
         expected = self._expected
         if expected is _DATA:
-            return self._read_data()
+            return self._read_data(self._ready)
         if expected is _SIZE:
-            return self._read_run() or self._read_size()
+            return self._read_run(self._ready) or self._read_size()
         if expected is _DATA_END:
-            return self._read_data_end()
+            return self._read_run(self._ready) or self._read_data_end()
         if expected is _TRAILERS:
             return self._read_trailers()
         return False
 
-    def _read_run(self) -> bool:
-        """Read the whole plain chunks at the front of the buffer, and begin one that is not whole; leave all else."""
-        if self._excess or CHUNK_END not in self._buffer.peek(_PLAIN_LINE):
+    def _read_run(self, pieces: MutableSequence[bytes]) -> bool:
+        """Read the whole plain chunks that come next, and begin one that is not whole; leave all else."""
+        found = None if self._excess else self._buffer.window_with(CHUNK_END, len(CHUNK_END) + _PLAIN_LINE, _SWEEP)
+        if found is None:
             return False
-        window, begin = self._buffer.window(_SWEEP)
-        at, stop = begin, min(begin + _SWEEP, len(window))
-        head, size, equals = CHUNK_END, 0, _EQUALS
-        while at < stop:
-            if not window.startswith(head, at):
-                line_end = window.find(CHUNK_END, at, at + _PLAIN_LINE)
-                digits = window[at : max(at, line_end)]
-                if not digits or digits.translate(None, _HEX_DIGITS):
-                    break
-                head, size, equals = digits + CHUNK_END, int(digits, 16), _EQUALS
-            elif equals >= _EQUALS and size:
-                end = _end_of_equals(window, at, stop, head, size, equals)
-                if end > at:
-                    starts = range(at + len(head), end, len(head) + size + len(CHUNK_END))
-                    self._ready += [window[start : start + size] for start in starts]
-                    at, equals = end, equals * 2
-                    continue
-                equals //= 4
-            start = at + len(head)
-            end = start + size
-            if not 0 < size <= MAX_PIECE or not window.startswith(CHUNK_END, end):
-                if size and (self._keep_boundaries or at == begin):  # else ``left`` would not be of the piece given
-                    self._left, self._expected, at = size, _DATA, start
-                break
-            self._ready.append(window[start:end])
-            at = end + len(CHUNK_END)
+        window, begin = found
+        at = begin
+        if self._expected is _DATA_END:
+            if not window.startswith(CHUNK_END, at):
+                return False
+            at += len(CHUNK_END)
+        at, data_at, size = _sweep(window, at, begin + _SWEEP, pieces)
+        if size and (self._keep_boundaries or not pieces):  # else ``left`` would not be of the piece given
+            self._left, self._expected, at = size, _DATA, data_at
+        elif at > begin:
+            self._expected = _SIZE
+        else:
+            return False
         self._buffer.skip(at - begin)
-        return at > begin
+        return True
 
     def _read_size(self) -> bool:
         at = self._buffer.taken
@@ -313,15 +338,16 @@ class ChunkDecoder:
         self._expected = _DATA
         return True
 
-    def _read_data(self) -> bool:
+    def _read_data(self, pieces: MutableSequence[bytes]) -> bool:
+        left = self._left
         if self._keep_boundaries:
-            piece = self._buffer.take(min(self._left, MAX_PIECE))
+            piece = self._buffer.take(left if left < MAX_PIECE else MAX_PIECE)
         else:
-            piece = self._buffer.take_up_to(self._left)
+            piece = self._buffer.take_up_to(left)
         if not piece:
             return False
-        self._ready.append(piece)
-        self._left -= len(piece)
+        pieces.append(piece)
+        self._left = left - len(piece)
         if not self._left:
             self._expected = _DATA_END
         return True

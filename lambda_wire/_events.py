@@ -18,7 +18,7 @@ from lambda_wire._types import Headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Final, Literal, TypeAlias
 
 __all__ = [
@@ -59,10 +59,6 @@ SAID_ELSEWHERE: Final = (
         )
     }
 )
-
-
-_new: Final = object.__new__
-_set: Final = object.__setattr__
 
 
 def _require_field_name(name: str) -> None:
@@ -143,6 +139,10 @@ class ResponseChunk:
             raise Malformed("a chunk must hold at least one byte: an empty chunk ends the stream")
 
 
+_new: Final = object.__new__
+_set_data: Final[Callable[[object, object], None]] = ResponseChunk.__dict__["data"].__set__
+
+
 def response_chunks(pieces: Collection[bytes]) -> list[ResponseChunk]:
     """Return a ``ResponseChunk`` of each piece, at half the price of making them one by one.
 
@@ -151,11 +151,9 @@ def response_chunks(pieces: Collection[bytes]) -> list[ResponseChunk]:
     """
     if not all(pieces) or {*map(type, pieces)} != {bytes}:
         return [ResponseChunk(data=piece) for piece in pieces]
-    made: list[ResponseChunk] = []
-    for piece in pieces:
-        chunk = _new(ResponseChunk)
-        _set(chunk, "data", piece)
-        made.append(chunk)
+    made = [_new(ResponseChunk) for _ in pieces]
+    for chunk, piece in zip(made, pieces, strict=True):
+        _set_data(chunk, piece)
     return made
 
 

@@ -197,12 +197,14 @@ class MessageReader:
             self.drop()
             raise
 
-    def take_ready(self, limit: int) -> Collection[bytes]:
-        """Take the pieces of the body that were read together with the last one given; none if above ``limit`` bytes.
+    def take_pieces(self, limit: int) -> tuple[Collection[bytes], bool]:
+        """Take the pieces of a chunked body that are here and plain; none where more than ``limit`` bytes are here.
 
-        ``next_event`` would give them one by one.
+        ``next_event`` would give them one by one. The other value says whether it needs more bytes for all else.
         """
-        return self._chunks.take_ready(limit)
+        if self._reading is not _CHUNKED or self._eof or self._fault is not None or self._buffer.size > limit:
+            return (), False
+        return self._chunks.take_plain()
 
     def _next_event(self) -> HttpEvent | Signal:
         event = self._read()

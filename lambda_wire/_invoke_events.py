@@ -9,7 +9,6 @@ InvokeWithResponseStreamResponseEvent); recordings of 2026-09 (github.com/radkaw
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from lambda_wire import _names as names
@@ -192,13 +191,8 @@ class PayloadChunk:
 
     payload: bytes = field(repr=False)
 
-    def __init__(self, *, payload: bytes) -> None:
-        require_bytes(payload, "payload")
-        _set_payload(self, payload)
-
-
-#: Past ``__setattr__``: a chunk is one of thousands, and made so costs a third of what any other record does.
-_set_payload: Final[Callable[[object, object], None]] = PayloadChunk.__dict__["payload"].__set__
+    def __post_init__(self) -> None:
+        require_bytes(self.payload, "payload")
 
 
 @record

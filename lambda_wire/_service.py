@@ -96,6 +96,10 @@ class ServiceConnection:
         self._body: list[bytes] = []
         self._limit = self._max_payload
         self._size = 0
+        self._streams = False
+        """Whether the request is a stream, and accepted so far."""
+        self._dry = False
+        """Whether nothing can be read before more bytes come."""
         self._continue_due = False
 
     @property
@@ -112,6 +116,7 @@ class ServiceConnection:
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the runtime; ``b""`` says that no more come. Once ``must_close``, they are dropped."""
+        self._dry = False
         self._turns.receive_data(data)
 
     def next_event(self) -> ServiceEvent | Signal:
@@ -123,20 +128,29 @@ class ServiceConnection:
             RemoteProtocolError: It said what it may not. Every later call raises it again; its ``reply``, if there is
                 one, may be sent once.
         """
-        if self._events:
-            return self._events.popleft()
+        events = self._events
+        if not events:
+            if self._streams and not self._dry:
+                self._take_chunks()
+            if not events:
+                return NEED_DATA if self._dry else self._next_event()
+        return events.popleft()
+
+    def _next_event(self) -> ServiceEvent | Signal:
         self._turns.check()
         try:
-            return self._next_event()
+            return self._read_on()
         except Malformed as fault:
             self._refusal = self._reply_to(fault)
+            self._streams = False
             self._let_go()
             raise self._turns.accuse(fault, reply=self._refusal) from fault
 
-    def _next_event(self) -> ServiceEvent | Signal:
+    def _read_on(self) -> ServiceEvent | Signal:
         while not self._events:
             part = self._turns.next_part()
             if part is NEED_DATA:
+                self._dry = True
                 return part
             match part:
                 case bytes():
@@ -191,21 +205,26 @@ class ServiceConnection:
         self._holds = True
         if self._ask is ResponseStarted:
             self._limit = self._max_stream if mode else self._max_payload
+            self._streams = True
             self._events.append(decode_start(self._request_id, headers))
+
+    def _take_chunks(self) -> None:
+        """Take what of an accepted stream needs no judgement."""
+        pieces, self._dry = self._turns.take_pieces(self._limit - self._size)
+        self._size += sum(map(len, pieces))
+        self._events.extend(response_chunks(pieces))
 
     def _take_body(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._refusal is None and self._size <= self._limit:
             if self._ask is ResponseStarted:
                 self._events.append(ResponseChunk(data=piece))
-                if more := self._turns.take_ready(self._limit - self._size):
-                    self._size += sum(map(len, more))
-                    self._events.extend(response_chunks(more))
             else:
                 self._body.append(piece)
             return
         if self._refusal is None:
             self._refusal = too_large(self._limit)
+            self._streams = False
             self._body = []
             self._turns.allow_unread(limits.MAX_PAYLOAD)  # the emulator reads a body that is too large whole
         if not self._turns.may_skip(len(piece)):
@@ -286,6 +305,7 @@ class ServiceConnection:
         """Give the connection up without a word, whatever is open on it."""
         self._let_go()
         self._events.clear()
+        self._streams = self._dry = False
         self._turns.abandon()
 
     def _let_go(self) -> None:

@@ -277,8 +277,8 @@ class ServerTurns(_Turns):
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the client; ``b""`` says that no more come. What no answer will follow is dropped."""
-        if self._turn not in _OVER:
-            super().receive_data(data)
+        if self._fault is None and self._turn not in _OVER:
+            self._reader.receive_data(data)
 
     @property
     def in_body(self) -> bool:
@@ -310,9 +310,9 @@ class ServerTurns(_Turns):
                 pass  # a client that has only ended its half may still wait for its answer: the role decides
         return part
 
-    def take_ready(self, limit: int) -> Collection[bytes]:
-        """See ``MessageReader.take_ready``."""
-        return self._reader.take_ready(limit)
+    def take_pieces(self, limit: int) -> tuple[Collection[bytes], bool]:
+        """See ``MessageReader.take_pieces``."""
+        return self._reader.take_pieces(limit)
 
     def may_skip(self, size: int) -> bool:
         """Count a piece of a body that is not wanted; say whether to read on, so that the connection can be kept."""

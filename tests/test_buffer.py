@@ -305,6 +305,20 @@ class TestAcrossPieces:
         assert (len(buffer), buffer.peek(9)) == (left, data[count : count + 9])
         assert buffer.take(left) == data[count:]
 
+    @pytest.mark.parametrize("kind", [bytes, bytearray])
+    def test_a_window_with_a_mark(self, kind: type[bytes]) -> None:
+        """Seen as ``bytes`` up to the count asked for, and only if the mark is near, and not at once."""
+        buffer = Buffer()
+        for piece in (b"m" + b"x" * 1999, b"m" + b"y" * 1999, b"z" * 2000):
+            buffer.feed(kind(piece))
+        assert buffer.window_with(b"m", 2000, 4000) is None
+        found = buffer.window_with(b"m", 2001, 4000)
+        assert found is not None
+        window, at = found
+        assert type(window) is bytes
+        assert window[at : at + 4000] == b"m" + b"x" * 1999 + b"m" + b"y" * 1999
+        assert len(buffer) == 6000
+
     def test_a_piece_that_is_taken_whole_is_not_copied(self) -> None:
         """It is ``bytes``, which nobody can change."""
         piece = b"x" * 100_000

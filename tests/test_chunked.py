@@ -261,18 +261,63 @@ class TestDecode:
         assert [decoder.next_piece(), decoder.next_piece()] == [b"x", None]
         assert (decoder.left, len(buffer)) == (size, 3)
 
-    def test_what_is_ready(self) -> None:
-        """What was read together with a piece may be taken together: all of it, if it is not too much."""
+    def test_what_is_plain(self) -> None:
+        """What is here and whole may be taken together, with word of whether all else needs more bytes."""
         buffer = Buffer()
         decoder = ChunkDecoder(buffer, keep_boundaries=True)
-        assert list(decoder.take_ready(9)) == []
+        assert decoder.take_plain() == ([], False)
         buffer.feed(b"1\r\na\r\n2\r\nbc\r\n1\r\nd\r\n5\r\ne")
-        assert list(decoder.take_ready(9)) == []
         assert decoder.next_piece() == b"a"
-        assert list(decoder.take_ready(2)) == []
-        assert list(decoder.take_ready(3)) == [b"bc", b"d"]
+        assert decoder.take_plain() == ([], False)  # what was read already is given one by one
+        assert [decoder.next_piece(), decoder.next_piece(), decoder.next_piece()] == [b"bc", b"d", None]
+        assert decoder.take_plain() == ([], True)
+        buffer.feed(b"fghi\r\n2\r\njk\r\n3\r\nl")
+        assert decoder.take_plain() == ([b"efghi", b"jk"], True)
+        buffer.feed(b"mn\r\n0\r\n\r\n")
+        assert decoder.take_plain() == ([b"lmn"], False)
+        assert not decoder.finished
         assert decoder.next_piece() is None
-        assert list(decoder.take_ready(9)) == []
+        assert decoder.finished
+        assert decoder.take_plain() == ([], False)
+
+    def test_nothing_is_plain_without_boundaries(self) -> None:
+        """There ``left`` belongs to the piece that was given last."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer)
+        buffer.feed(b"1\r\na\r\n2\r\nb")
+        assert decoder.take_plain() == ([], False)
+        assert [decoder.next_piece(), decoder.next_piece()] == [b"a", b"b"]
+
+    @given(
+        parts=st.lists(
+            st.sampled_from(
+                [b"0", b"1", b"3", b"A", b";", b"\r\n", b"\n", b"\r", b" ", b"xyz", b"1\r\nx\r\n", b"3\r\nxyz\r\n"]
+            ),
+            max_size=24,
+        ),
+        seed=st.integers(0, 3),
+    )
+    def test_plain_pieces_are_those_that_would_come_one_by_one(self, parts: list[bytes], seed: int) -> None:
+        """However the bytes come; and who is told that more are needed would get nothing without them."""
+        for delivery in deliveries(b"".join(parts), seed=seed):
+            outcomes: list[tuple[list[bytes], object]] = []
+            for together in (False, True):
+                buffer, pieces, end = Buffer(), list[bytes](), list[object]()
+                decoder = ChunkDecoder(buffer, keep_boundaries=True)
+                try:
+                    for data in delivery:
+                        buffer.feed(data)
+                        hungry = False
+                        if together:
+                            plain, hungry = decoder.take_plain()
+                            pieces += plain
+                        while (piece := decoder.next_piece()) is not None:
+                            assert not hungry
+                            pieces.append(piece)
+                except Malformed as fault:
+                    end.append((fault.reason, fault.at))
+                outcomes.append((pieces, (end, decoder.finished, decoder.trailers, len(buffer))))
+            assert outcomes[0] == outcomes[1]
 
     def test_without_boundaries_nothing_is_held_back(self) -> None:
         """Data is given before its chunk is whole."""

@@ -263,6 +263,52 @@ class TestPieces:
         reader.receive_data(POST + CHUNKED + b"\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n")
         assert list(pull(reader))[1:] == [b"a", b"bc", END]
 
+    def test_plain_chunks_are_taken_together(self) -> None:
+        """As many as are here and whole, with word of whether all else needs more bytes; the rest comes as ever."""
+        reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        assert reader.take_pieces(99) == ((), False)
+        reader.receive_data(POST + CHUNKED + b"\r\n")
+        assert isinstance(reader.next_event(), RequestHead)
+        reader.receive_data(b"1\r\na\r\n2\r\nbc\r\n3\r\nd")
+        assert reader.take_pieces(16) == ((), False)
+        assert reader.take_pieces(17) == ([b"a", b"bc"], True)
+        assert reader.next_event() is NEED_DATA
+        reader.receive_data(b"ef\r\n0\r\n\r\n")
+        assert reader.take_pieces(99) == ([b"def"], False)
+        assert list(pull(reader)) == [END]
+        assert reader.take_pieces(99) == ((), False)
+
+    @pytest.mark.parametrize(("fields", "data"), [(b"Content-Length: 9\r\n", b"ab"), (b"Content-Length: 0\r\n", b"")])
+    def test_only_chunks_are_taken_together(self, fields: bytes, data: bytes) -> None:
+        """What is counted has no boundaries."""
+        reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        reader.receive_data(POST + fields + b"\r\n" + data)
+        assert isinstance(reader.next_event(), RequestHead)
+        assert reader.take_pieces(99) == ((), False)
+
+    def test_nothing_is_taken_together_at_the_end(self) -> None:
+        """Whoever is told that more bytes are needed would wait for ever."""
+        reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        reader.receive_data(POST + CHUNKED + b"\r\n1\r\na\r\n2\r\nb")
+        assert isinstance(reader.next_event(), RequestHead)
+        reader.receive_data(b"")
+        assert reader.take_pieces(99) == ((), False)
+        assert reader.next_event() == b"a"
+        with pytest.raises(MalformedMessage, match="the connection ended in the middle"):
+            reader.next_event()
+
+    def test_nothing_is_taken_together_after_a_fault(self) -> None:
+        """It is for ever."""
+        reader = MessageReader(Role.SERVER, keep_boundaries=True)
+        reader.receive_data(POST + CHUNKED + b"\r\n1\r\naX\n1\r\nb\r\n")
+        assert isinstance(reader.next_event(), RequestHead)
+        assert reader.take_pieces(99) == ([], False)
+        assert reader.next_event() == b"a"
+        for _ in range(2):
+            with pytest.raises(MalformedMessage):
+                reader.next_event()
+            assert reader.take_pieces(99) == ((), False)
+
     def test_without_boundaries_nothing_is_held_back(self) -> None:
         """Bytes are given as soon as they are there."""
         reader = MessageReader(Role.SERVER)

@@ -561,6 +561,15 @@ class TestServer:
                     parts.append(part)
             assert parts[1:] == [b"ab", b"cd", END]
 
+    def test_boundaries_together(self) -> None:
+        """The chunks that are here may be taken in one step."""
+        turns = ServerTurns("client", keep_boundaries=True)
+        turns.receive_data(request(b"Transfer-Encoding: chunked") + b"2\r\nab\r\n2\r\ncd\r\n2\r\n")
+        assert turns.take_pieces(99) == ((), False)
+        assert isinstance(turns.next_part(), RequestHead)
+        assert turns.take_pieces(99) == ([b"ab", b"cd"], True)
+        assert turns.next_part() is NEED_DATA
+
     @pytest.mark.parametrize("turn", [Turn.AWAITING, Turn.ANSWERING])
     def test_the_next_request_waits(self, turn: Turn) -> None:
         """``PAUSED`` while an answer is due and bytes wait; what was waiting is read after the answer."""
