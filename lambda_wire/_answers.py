@@ -8,7 +8,6 @@ where Go's server begins to chunk at 2,049 bytes.
 from __future__ import annotations
 
 from lambda_wire import _names as names
-from lambda_wire._error_payload import decode_error
 from lambda_wire._events import Accepted, Answer, Continue, Invocation, Pong, Refused, RestoreReady
 from lambda_wire._fields import without_surrogates
 from lambda_wire._heads import encode_response_head, field_value
@@ -121,6 +120,8 @@ def decode_answer(ask: type, status: int, headers: Headers, body: bytes) -> Fina
 
 
 def _decode_refusal(status: int, headers: Headers, body: bytes) -> Refused:
+    from lambda_wire._error_payload import decode_error
+
     allow = field_value(headers, names.ALLOW.lower())
     try:
         document = decode_error(body)

@@ -14,7 +14,7 @@ from lambda_wire._events import (
     RestoreAsked,
     RestoreErrorReported,
 )
-from lambda_wire._heads import field_value
+from lambda_wire._heads import field_line, field_value
 from lambda_wire._types import Headers
 
 TYPE_CHECKING = False
@@ -30,6 +30,9 @@ _ERROR_TYPE = names.FUNCTION_ERROR_TYPE.lower()
 _INVOCATION_ID = names.INVOCATION_ID.lower()
 _MODE = names.FUNCTION_RESPONSE_MODE.lower()
 _XRAY_CAUSE = names.FUNCTION_XRAY_ERROR_CAUSE.lower()
+_STREAMED = field_line(names.TRANSFER_ENCODING, "chunked") + field_line(
+    names.TRAILER, f"{names.FUNCTION_ERROR_TYPE}, {names.FUNCTION_ERROR_BODY}"
+)
 
 
 Request: TypeAlias = (
@@ -45,62 +48,42 @@ Request: TypeAlias = (
 """An ``Ask`` that begins a request."""
 
 
-def encode_ask(event: Request) -> tuple[Headers, bytes]:
-    """Return the fields and the payload of the request that says ``event``.
+def encode_ask(event: Request) -> tuple[str, bytes]:
+    """Return the field lines and the payload of the request that says ``event``, whose values were checked at birth.
 
     Empty fields are left out, so an invocation id is echoed exactly when there is one. Both error trailers are
     declared before they are needed: the service drops undeclared ones silently (observed).
     """
     match event:
         case BufferedResponse():
-            return _counted(event.payload, event.invocation_id, content_type=event.content_type)
+            lines = field_line(names.CONTENT_TYPE, event.content_type)
+            return _counted(event.payload, lines, event.invocation_id), event.payload
         case ResponseStarted():
-            fields = _present(
-                (names.CONTENT_TYPE, event.content_type),
-                (names.FUNCTION_RESPONSE_MODE, names.STREAMING if event.response_mode == "streaming" else ""),
-                (names.INVOCATION_ID, event.invocation_id),
-                (names.TRANSFER_ENCODING, "chunked"),
-                (names.TRAILER, f"{names.FUNCTION_ERROR_TYPE}, {names.FUNCTION_ERROR_BODY}"),
-            )
-            return fields, b""
+            lines = field_line(names.CONTENT_TYPE, event.content_type)
+            if event.response_mode == "streaming":
+                lines += field_line(names.FUNCTION_RESPONSE_MODE, names.STREAMING)
+            return f"{lines}{field_line(names.INVOCATION_ID, event.invocation_id)}{_STREAMED}", b""
         case NextAsked() | RestoreAsked() | PingAsked():
-            return (), b""
+            return "", b""
         case ErrorReported():
-            return _counted(
-                event.payload,
-                event.invocation_id,
-                content_type=event.content_type,
-                error_type=event.error_type,
-                xray_cause=event.xray_cause,
-            )
+            return _counted(event.payload, _error_lines(event, event.xray_cause), event.invocation_id), event.payload
         case InitErrorReported():
-            return _counted(
-                event.payload,
-                content_type=event.content_type,
-                error_type=event.error_type,
-                xray_cause=event.xray_cause,
-            )
+            return _counted(event.payload, _error_lines(event, event.xray_cause)), event.payload
         case RestoreErrorReported():
-            return _counted(event.payload, content_type=event.content_type, error_type=event.error_type)
+            return _counted(event.payload, _error_lines(event)), event.payload
         case _ as never:
             return assert_never(never)
 
 
-def _counted(
-    payload: bytes, invocation_id: str = "", *, content_type: str, error_type: str = "", xray_cause: str = ""
-) -> tuple[Headers, bytes]:
-    fields = _present(
-        (names.CONTENT_TYPE, content_type),
-        (names.FUNCTION_ERROR_TYPE, error_type),
-        (names.FUNCTION_XRAY_ERROR_CAUSE, xray_cause),
-        (names.INVOCATION_ID, invocation_id),
-        (names.CONTENT_LENGTH, str(len(payload))),
-    )
-    return fields, payload
+def _counted(payload: bytes, lines: str, invocation_id: str = "") -> str:
+    echoed = field_line(names.INVOCATION_ID, invocation_id)
+    return f"{lines}{echoed}{names.CONTENT_LENGTH}: {len(payload)}\r\n"
 
 
-def _present(*fields: tuple[str, str]) -> Headers:
-    return tuple([field for field in fields if field[1]])
+def _error_lines(event: ErrorReported | InitErrorReported | RestoreErrorReported, xray_cause: str = "") -> str:
+    content_type = field_line(names.CONTENT_TYPE, event.content_type)
+    error_type = field_line(names.FUNCTION_ERROR_TYPE, event.error_type)
+    return f"{content_type}{error_type}{field_line(names.FUNCTION_XRAY_ERROR_CAUSE, xray_cause)}"
 
 
 def decode_start(request_id: str, headers: Headers) -> ResponseStarted:

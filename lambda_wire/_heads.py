@@ -14,7 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["USER_AGENT", "encode_request_head", "encode_response_head", "field_value", "reason_phrase"]
+__all__ = [
+    "USER_AGENT",
+    "encode_request_head",
+    "encode_response_head",
+    "field_line",
+    "field_value",
+    "join_request_head",
+    "reason_phrase",
+]
 
 USER_AGENT: Final = f"lambda-wire/0.1.0 python/{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
 _REASONS: Final = {
@@ -48,6 +56,16 @@ def field_value(headers: Headers, name: str) -> str:
 def reason_phrase(status: int) -> str:
     """Return the words for a status of the Runtime API; ``""`` for any other."""
     return _REASONS.get(status, "")
+
+
+def field_line(name: str, value: str) -> str:
+    """Return one line of a head, for a value that was checked; nothing for an empty one."""
+    return f"{name}: {value}\r\n" if value else ""
+
+
+def join_request_head(method: str, target: str, lines: str) -> bytes:
+    """Return a request head with its empty line, of field lines whose values were checked."""
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("utf-8", "surrogateescape")
 
 
 def encode_request_head(method: str, target: str, headers: Headers) -> bytes:

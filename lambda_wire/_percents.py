@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from binascii import unhexlify
-
 from lambda_wire._malformed import Malformed, quote
 
 TYPE_CHECKING = False
@@ -37,7 +35,7 @@ def decode_percents(text: str) -> str:
     for part in rest:
         digits = part[:2]
         if len(digits) == 2 and not digits.strip(_HEX):
-            decoded += unhexlify(digits) + part[2:]
+            decoded += bytes.fromhex(digits.decode()) + part[2:]
         else:
             decoded += b"%" + part
     return decoded.decode("utf-8", "replace")

@@ -11,7 +11,6 @@ from lambda_wire import _names as names
 from lambda_wire._answers import decode_answer
 from lambda_wire._asks import Request, encode_ask
 from lambda_wire._chunked import CHUNK_END, chunk_buffers, chunk_head, encode_end
-from lambda_wire._error_payload import encode_trailers
 from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import (
     Accepted,
@@ -28,14 +27,15 @@ from lambda_wire._events import (
     RestoreAsked,
     RestoreReady,
 )
-from lambda_wire._heads import USER_AGENT, encode_request_head
+from lambda_wire._fields import require_field_value
+from lambda_wire._heads import USER_AGENT, field_line, join_request_head
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._routes import route_of, target_of
 from lambda_wire._signals import Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ClientTurns
-from lambda_wire._types import BytesLike, Headers
+from lambda_wire._types import BytesLike
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class RuntimeConnection:
             invocations at once; a new one when not given.
         user_agent: What the ``User-Agent`` field says.
         max_payload: Largest answer body in bytes.
+
+    Raises:
+        Malformed: ``host`` or ``user_agent`` is no header value.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class RuntimeConnection:
         user_agent: str = USER_AGENT,
         max_payload: int = limits.MAX_EVENT,
     ) -> None:
-        self._common: Headers = ((names.HOST, host), (names.USER_AGENT, user_agent))
+        require_field_value(host, "host")
+        require_field_value(user_agent, "user_agent")
+        self._common = field_line(names.HOST, host) + field_line(names.USER_AGENT, user_agent)
         self._lifecycle = StandardLifecycle(snap_start=True) if lifecycle is None else lifecycle
         self._max_payload = max_payload
         self._turns = ClientTurns("service")
@@ -173,9 +178,9 @@ class RuntimeConnection:
         route = route_of(ask)
         head, payload = self._fixed_heads.get(ask), b""
         if head is None:
-            fields, payload = encode_ask(event)
-            head = encode_request_head(route.method, target_of(route, request_id), self._common + fields)
-            if not fields:
+            lines, payload = encode_ask(event)
+            head = join_request_head(route.method, target_of(route, request_id), self._common + lines)
+            if not lines:
                 self._fixed_heads[ask] = head
         self._lifecycle.asked(ask, request_id)
         self._ask, self._request_id, self._holds = ask, request_id, True
@@ -245,4 +250,6 @@ class RuntimeConnection:
 def _encode_end(event: ResponseFinished | ResponseFailed) -> bytes:
     if isinstance(event, ResponseFinished):
         return encode_end()
+    from lambda_wire._error_payload import encode_trailers
+
     return encode_end(encode_trailers(event.error_type, event.error_body))

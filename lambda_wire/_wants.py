@@ -36,17 +36,16 @@ class Outgoing:
         buffers: What is to be written, in order.
     """
 
-    __slots__ = ("_buffers", "_first", "_left", "_offset")
+    __slots__ = ("_buffers", "_first", "_offset")
 
     def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
         self._buffers = [buffer for buffer in buffers if buffer]
-        self._left = sum(map(len, self._buffers))
         self._first = 0
         self._offset = 0
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
-        return self._left > 0
+        return self._first < len(self._buffers)
 
     def next_buffers(self, most: int) -> list[BytesLike]:
         """Return what is to be written next, as at most ``most`` buffers."""
@@ -57,12 +56,8 @@ class Outgoing:
 
     def advance(self, written: int) -> None:
         """Say that so many bytes more have been written."""
-        self._left -= written
-        if not self._left:
-            self._buffers, self._first, self._offset = [], 0, 0
-            return
         written += self._offset
-        while written >= len(self._buffers[self._first]):
+        while self and written >= len(self._buffers[self._first]):
             written -= len(self._buffers[self._first])
             self._first += 1
         self._offset = written

@@ -265,14 +265,21 @@ class TestSays:
         assert runtime.send_buffers(chunk)[1] is chunk.data
 
     def test_who_is_asking(self) -> None:
-        """Host and User-Agent are the caller's; what would end a line is not sent, and nothing changed."""
+        """Host and User-Agent are the caller's; what would end a line is refused before there is a connection."""
         runtime = RuntimeConnection(host="h", user_agent="me/1")
         assert b"Host: h\r\nUser-Agent: me/1\r\n" in runtime.send(NextAsked())
-        lifecycle = StandardLifecycle()
-        runtime = RuntimeConnection(host="h\r\nX: y", lifecycle=lifecycle)
-        with pytest.raises(Malformed):
-            runtime.send(NextAsked())
-        assert (runtime.turn, lifecycle.state) == (Turn.IDLE, State.STARTED)
+        for host, user_agent in (("h\r\nX: y", "me"), ("h", "me\n")):
+            with pytest.raises(Malformed, match="must be a header value"):
+                RuntimeConnection(host=host, user_agent=user_agent)
+
+    def test_what_was_heard_of_an_answer(self) -> None:
+        """Nothing, until its first byte has come; and nothing where none is due."""
+        runtime = RuntimeConnection(host="h")
+        assert not runtime.unheard
+        runtime.send(NextAsked())
+        assert runtime.unheard
+        runtime.receive_data(b"H")
+        assert not runtime.unheard
 
 
 class TestHears:

@@ -34,7 +34,7 @@ from lambda_wire._events import (
     RestoreErrorReported,
     RestoreReady,
 )
-from lambda_wire._fields import as_bytes, require_field_value
+from lambda_wire._fields import as_bytes
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
 from lambda_wire._state import Turn
@@ -86,8 +86,6 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
     """
 
     def __init__(self, *, host: str, user_agent: str = USER_AGENT) -> None:
-        require_field_value(host, "host")
-        require_field_value(user_agent, "user_agent")
         lifecycle = StandardLifecycle(snap_start=True)
         new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
         super().__init__("runtime", new_connection, RuntimeConnection.next_event)
