@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.compare import compared
-from bench.held import broken
+from bench.held import faults
 from bench.machine import described
 from bench.plot import draw
-from bench.readme import write_into
+from bench.readme import split, write_into
 from bench.results import Absent, Report, load, save
 from bench.rounds import Pace, measured
 from bench.table import plain
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--readme", type=Path, metavar="README.md", help="write the table between the markers of a file"
     )
-    parser.add_argument("--gate", action="store_true", help="exit with 1 when ours is over a number that it is held to")
+    parser.add_argument("--gate", action="store_true", help="exit with 1 when a number is not held, or not measured")
     return parser
 
 
@@ -68,10 +68,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if not works:
         parser.error(f"no work begins with {' or '.join(options.only)}; the works: {' '.join(w.key for w in WORKS)}")
-    try:
+    try:  # before minutes of measuring, and not after them
         old = None if options.compare is None else load(options.compare)
+        if options.readme is not None:
+            split(options.readme)
     except (OSError, ValueError, KeyError, TypeError) as fault:
-        parser.error(f"--compare: {fault}")
+        parser.error(str(fault))
     pace = Pace(rounds=1, seconds=0.01, launches=1) if options.quick else Pace()
     pace = pace if options.rounds is None else Pace(rounds=options.rounds, seconds=pace.seconds, launches=pace.launches)
     machine = described()
@@ -97,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     except (Absent, OSError, ValueError) as fault:
         sys.stderr.write(f"bench: {fault}\n")
         return 1
-    return 1 if options.gate and broken(report) else 0
+    return 1 if options.gate and faults(report) else 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from bench.tools import Tools, cost_of
 
 __all__ = ["calls_of"]
 
-_SMALL: Final = 400
+_SMALL: Final = 200
 _LARGE: Final = 40
 _SENDS: Final = frozenset(("sendto", "sendmsg", "sendmmsg", "write", "writev", "pwritev2"))
 
@@ -32,7 +32,7 @@ def calls_of(job: Job, column: str, tools: Tools) -> dict[str, float]:
     Raises:
         Absent: The client is not on this machine, or there is no strace for one that is not Python.
     """
-    least = _SMALL if job.size < 100_000 else _LARGE
+    least = _SMALL if job.size < 100_000 and not job.busy else _LARGE
     strace = shutil.which("strace")
     if strace is None:
         if column in columns.NOT_PYTHON:

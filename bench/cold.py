@@ -1,9 +1,14 @@
-"""Cold starts: fresh interpreters, from exec on, with what a bare interpreter takes for the same subtracted.
+"""Cold starts: fresh processes, from exec on, with what a bare one takes subtracted: one that only writes a byte.
 
-``import`` ends when the module is imported: the child then writes a byte. ``run`` ends when the first ``GET`` has
-arrived at a listener of ours. Neither waits for the interpreter's end. Without cached bytecode, everything that is not
-frozen into the interpreter is compiled, the standard library as well; for bare Python likewise. ``-S`` keeps away what
-an environment for development loads into every interpreter, such as the finders of editable installs.
+Bare is Python for what is Python, ``node -e`` for node, and for Go a program that does nothing else.
+
+``import`` ends when the package is imported, whatever that loads: ours is a door that loads each room when it is first
+asked for. ``import-role`` ends when the library has made the bytes of one request, or, where it makes none without a
+socket, has what it needs for it; the floor imports ``socket`` in both. The child then writes a byte. ``run`` ends when
+the first ``GET`` has arrived at a listener of ours. None waits for the process's end. Without cached bytecode,
+everything that is not frozen into the interpreter is compiled, the standard library as well; for bare Python likewise.
+``-S`` keeps away what an environment for development loads into every interpreter, such as the finders of editable
+installs.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from typing import Final, Self
 
 from bench import columns
 from bench.clients.job import Job
-from bench.results import Absent
+from bench.results import Absent, Failed
 from bench.tools import HERE, Tools, environment, python
 from bench.works import Work
 
@@ -34,17 +39,36 @@ __all__ = ["Starts"]
 _PATIENCE_S: Final = 30.0
 _HANDLER: Final = "def handler(event, context):\n    return event\n"
 
-#: Column -> what is imported. The floor is what any client needs.
-_MODULES: Final = {
-    "floor": "socket",
-    "ours": "lambda_wire",
-    "asyncio": "lambda_wire.asyncio",
-    "trio": "lambda_wire.trio",
-    "awslambdaric": "awslambdaric.bootstrap",
-    "h11": "h11",
-    "http.client": "http.client",
-    "httpx": "httpx",
+#: Work -> column -> what is executed. The floor is what any client needs.
+_STATEMENTS: Final = {
+    "import": {
+        "floor": "import socket",
+        "ours": "import lambda_wire",
+        "asyncio": "import lambda_wire.asyncio",
+        "trio": "import lambda_wire.trio",
+        "awslambdaric": "import awslambdaric.bootstrap",
+        "h11": "import h11",
+        "http.client": "import http.client",
+        "httpx": "import httpx",
+    },
+    "import-role": {
+        "floor": "import socket",
+        "ours": "from lambda_wire import NextAsked, RuntimeConnection; RuntimeConnection(host='a').send(NextAsked())",
+        "awslambdaric": (
+            "from awslambdaric.lambda_runtime_client import LambdaRuntimeClient; LambdaRuntimeClient('127.0.0.1:1')"
+        ),
+        "h11": (
+            "import h11; h11.Connection(h11.CLIENT)"
+            ".send(h11.Request(method='GET', target='/2018-06-01/runtime/invocation/next', headers=[('host', 'a')]))"
+        ),
+        "http.client": (
+            "import http.client; http.client.HTTPConnection('a')"
+            ".putrequest('GET', '/2018-06-01/runtime/invocation/next')"
+        ),
+        "httpx": "import httpx; httpx.Request('GET', 'http://a/2018-06-01/runtime/invocation/next')",
+    },
 }
+_BYTE_IN_NODE: Final = "require('fs').writeSync(1, '.')"
 _ASK: Final = "b'GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n'"
 _CONNECT: Final = (
     "import os, socket; host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':'); "
@@ -58,12 +82,12 @@ _NATURAL: Final = (
 
 
 class Starts:
-    """Fresh interpreters for one work.
+    """Fresh processes for one work.
 
     Args:
         work: Whose columns are started.
-        launches: How many make one value, each beside a bare interpreter: the median of the differences.
-        tools: Builds the client in Go.
+        launches: How many make one value, each beside a bare one: the median of the differences.
+        tools: Builds the programs in Go.
     """
 
     def __init__(self, work: Work, launches: int, tools: Tools) -> None:
@@ -85,23 +109,31 @@ class Starts:
         self._kept.cleanup()
 
     def sample(self, column: str) -> dict[str, float]:
-        """Return how long a column takes beyond bare Python.
+        """Return how long a column takes beyond a bare process.
 
         Raises:
             Absent: It is not on this machine.
+            Failed: It did not get there.
         """
         columns.require(column)
-        launch = self._launch_of(column)
+        launch, bare = self._launch_of(column), self._bare(column)
         if column not in self._warm:
             launch()  # fills the page cache, and the cache of bytecode where there is one
+            self._until_byte(bare)
             self._warm.add(column)
-        return {"wall": statistics.median(launch() - self._until_byte("pass") for _ in range(self._launches))}
+        return {"wall": statistics.median(launch() - self._until_byte(bare) for _ in range(self._launches))}
 
     def _launch_of(self, column: str) -> Callable[[], float]:
-        if self._work.job.work == "import":
-            return lambda: self._until_byte(f"import {_MODULES[column]}")
+        if self._work.job.work in _STATEMENTS:
+            executed = _executed(_STATEMENTS[self._work.job.work][column])
+            return lambda: self._until_byte(executed)
         command = self._command(column)
         return lambda: self._until_get(command)
+
+    def _bare(self, column: str) -> list[str]:
+        if column == "node":
+            return [self._tools.program("node"), "-e", _BYTE_IN_NODE]
+        return [str(self._tools.bare_go())] if column == "go" else _executed("pass")
 
     def _command(self, column: str) -> list[str]:
         match column:
@@ -134,9 +166,8 @@ class Starts:
         packages = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
         return {**mine, "PYTHONPATH": os.pathsep.join((str(self._room), mine["PYTHONPATH"], *packages))}
 
-    def _until_byte(self, statement: str) -> float:
-        """Return the seconds from exec until a statement was executed."""
-        command = python("-S", "-c", f"{statement}\nimport os; os.write(1, b'.')")
+    def _until_byte(self, command: Sequence[str]) -> float:
+        """Return the seconds from exec until a byte was written."""
         return self._timed(command, lambda child: child.stdout is not None and _readable(child.stdout.fileno()))
 
     def _until_get(self, command: Sequence[str]) -> float:
@@ -158,12 +189,17 @@ class Starts:
         ) as child:
             try:
                 if not reached(child):
-                    raise Absent("it ended before it got there")
+                    raise Failed("it ended before it got there")
                 return time.perf_counter() - start
             except TimeoutError:
-                raise Absent(f"it did not get there within {_PATIENCE_S:.0f} s") from None
+                raise Failed(f"it did not get there within {_PATIENCE_S:.0f} s") from None
             finally:
                 child.kill()
+
+
+def _executed(statement: str) -> list[str]:
+    """Return a command that executes a statement, and writes a byte."""
+    return python("-S", "-c", f"{statement}\nimport os; os.write(1, b'.')")
 
 
 def _readable(pipe: int) -> bool:

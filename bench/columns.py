@@ -29,6 +29,7 @@ TITLES: Final = {
     "go": "aws-lambda-go",
     "httptools": "httptools",
     "botocore": "botocore",
+    "crc32": "CRC-32 alone",
 }
 ALL: Final = tuple(TITLES)
 OURS: Final = ("ours", "asyncio", "uvloop", "trio")
@@ -48,7 +49,15 @@ _MODULES: Final = {
 _INSTALLED: Final = ("uvloop", "trio", "awslambdaric", "h11", "httpx", "httptools", "botocore")
 #: Whose memory and sockets Python knows nothing of.
 NOT_PYTHON: Final = ("awslambdaric", "node", "go")
-_RUNTIMES: Final = {"ours": ("lambda_wire", "run"), "awslambdaric": ("awslambdaric",)}
+#: What a whole runtime does -> its handler, and the words that ours is given for it.
+_RUNTIMES: Final[dict[str, tuple[str, ...]]] = {
+    "runtime": ("handle",),
+    "generator": ("generate",),
+    "async-generator": ("generate_async",),
+    "http": ("respond_http",),
+    "slots": ("handle", "--concurrency", "4"),
+    "async-slots": ("handle_async", "--concurrency", "4"),
+}
 _TOGETHER: Final = "it has no way to send several chunks together"
 
 
@@ -64,7 +73,7 @@ def require(column: str) -> None:
 
 def more_environment(job: Job) -> dict[str, str]:
     """Return what a whole runtime finds in its environment."""
-    if job.work != "runtime":
+    if job.work not in _RUNTIMES:
         return {}
     return {JOB: json.dumps(asdict(job)), "AWS_LAMBDA_RUNTIME_API": job.address}
 
@@ -77,13 +86,17 @@ def command(column: str, job: Job, tools: Tools) -> list[str]:
     """
     if column == "awslambdaric" and job.work not in ("echo", "runtime"):
         raise Absent("awslambdaric cannot stream")
+    if job.work == "joined" and column != "floor":
+        job = replace(job, work="together")
     if column in ("http.client", "httpx", "go") and job.work == "together":
         raise Absent(_TOGETHER)
     if job.measure == "traced" and column in NOT_PYTHON:
         raise Absent("it does not allocate through Python, so Python cannot count it")
     require(column)
-    if job.work == "runtime" and column in _RUNTIMES:
-        return python("-m", *_RUNTIMES[column], "bench.clients.handler.handle")
+    if job.work in _RUNTIMES and column in ("ours", "awslambdaric"):
+        handler, *words = _RUNTIMES[job.work]
+        runtime = ("lambda_wire", "run", *words) if column == "ours" else ("awslambdaric",)
+        return python("-m", *runtime, f"bench.clients.handler.{handler}")
     told = replace(job, loop=column) if _MODULES.get(column) == "ours_async" else job
     said = json.dumps(asdict(told))
     if column == "node":

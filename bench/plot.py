@@ -15,7 +15,7 @@ __all__ = ["draw"]
 #: In the order of the columns: ours in blues, the others apart from them and from each other.
 _COLOURS: Final = (
     *("black", "#08519c", "#3182bd", "#6baed6", "#bdd7e7", "#e6550d", "#636363", "#bdbdbd", "#dadaeb"),
-    *("#31a354", "#a1d99b", "#9e9ac8", "#fdae6b"),
+    *("#31a354", "#a1d99b", "#9e9ac8", "#fdae6b", "#969696"),
 )
 
 

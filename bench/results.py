@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["FORMAT", "Absent", "Cell", "Report", "Row", "load", "save", "spread"]
+__all__ = ["FORMAT", "Absent", "Cell", "Failed", "Report", "Row", "load", "save", "spread"]
 
 #: Of the JSON file; a file of another format is not compared.
 FORMAT: Final = 1
@@ -16,6 +16,10 @@ FORMAT: Final = 1
 
 class Absent(Exception):
     """This column has no measurement here, for the reason that this says."""
+
+
+class Failed(Exception):
+    """This column is here, and did not do its work, for the reason that this says. It is not tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +30,13 @@ class Cell:
         values: In the row's unit, one a round; none when ``absent``.
         ratios: Each value against the floor's of its round; none where the floor is 0 or absent.
         absent: Why there is no value.
+        failed: Whether that is a fault: what was measured is here, and did not do its work.
     """
 
     values: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     absent: str = ""
+    failed: bool = False
 
     @property
     def value(self) -> float:

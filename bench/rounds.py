@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from bench import columns
 from bench.calls import calls_of
 from bench.cold import Starts
-from bench.results import Absent, Cell, Row
+from bench.results import Absent, Cell, Failed, Row
 from bench.tools import Tools, cost_of, first_bytes, python
 from bench.works import Work
 
@@ -43,32 +43,32 @@ def measured(works: tuple[Work, ...], pace: Pace, tools: Tools) -> Iterator[Row]
         yield from _rows(work, *_samples(work, pace, tools))
 
 
-def _samples(work: Work, pace: Pace, tools: Tools) -> tuple[list[dict[str, Sample]], dict[str, str]]:
-    """Return the samples of each round by column, and the reason of each column that has none."""
+def _samples(work: Work, pace: Pace, tools: Tools) -> tuple[list[dict[str, Sample]], dict[str, Cell]]:
+    """Return the samples of each round by column, and instead of samples the cell of each column that has none."""
     rounds: list[dict[str, Sample]] = []
-    reasons: dict[str, str] = {}
+    empty: dict[str, Cell] = {}
     try:
         with _sampler(work, pace, tools) as sample:
             for _ in range(1 if work.kind == "calls" else pace.rounds):  # what is counted needs no second time
                 found: dict[str, Sample] = {}
                 for column in work.columns:
-                    if column not in reasons:
+                    if column not in empty:
                         try:
                             found[column] = sample(column)
-                        except Absent as reason:
-                            reasons[column] = str(reason)
+                        except (Absent, Failed) as reason:
+                            empty[column] = Cell(absent=str(reason), failed=isinstance(reason, Failed))
                 rounds.append(found)
     except Absent as reason:  # of the server: nobody is measured
-        reasons = dict.fromkeys(work.columns, str(reason))
-    return rounds, reasons
+        empty = dict.fromkeys(work.columns, Cell(absent=str(reason)))
+    return rounds, empty
 
 
-def _rows(work: Work, rounds: list[dict[str, Sample]], reasons: dict[str, str]) -> Iterator[Row]:
+def _rows(work: Work, rounds: list[dict[str, Sample]], empty: dict[str, Cell]) -> Iterator[Row]:
     for metric, unit in work.metrics.items():
         cells: dict[str, Cell] = {}
         for column in work.columns:
-            if column in reasons:
-                cells[column] = Cell(absent=reasons[column])
+            if column in empty:
+                cells[column] = empty[column]
                 continue
             values = [found[column][metric] for found in rounds]
             floors = [found.get("floor", {}).get(metric, 0.0) for found in rounds]
@@ -95,7 +95,7 @@ def _sampler(work: Work, pace: Pace, tools: Tools) -> Iterator[Sampler]:
     if work.kind == "codec":
         yield lambda column: _codec(work, column, pace)
     elif work.kind == "start":
-        with Starts(work, pace.launches, tools) as starts:
+        with Starts(work, pace.launches if work.cached else 1, tools) as starts:
             yield starts.sample
     else:
         with tools.serving(work.event, work.framing) as address:
@@ -122,4 +122,5 @@ def _codec(work: Work, column: str, pace: Pace) -> Sample:
     columns.require(column)
     told = json.dumps(asdict(replace(work.job, loop=column, seconds=pace.seconds)))
     cost = cost_of(python("-m", "bench.codecs", told))
-    return {"wall": cost["wall"] / cost["ops"]}
+    each = cost["ops"] * work.per
+    return {"wall": cost["wall"] / each, "cpu": cost["cpu"] / each}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
 from bench.columns import ALL, OURS, TITLES
-from bench.held import LIMITS, broken
+from bench.held import LIMITS, faults
 from bench.results import Cell, Report, Row, spread
 
 __all__ = ["amount", "markdown", "plain"]
@@ -44,11 +44,11 @@ class Notes:
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def mark(self, reason: str) -> str:
-        """Return what stands in the cell."""
-        if reason not in self.reasons:
-            self.reasons.append(reason)
-        return f"- [{self.reasons.index(reason) + 1}]"
+    def mark(self, cell: Cell) -> str:
+        """Return what stands in a cell without values."""
+        if cell.absent not in self.reasons:
+            self.reasons.append(cell.absent)
+        return f"{'failed' if cell.failed else '-'} [{self.reasons.index(cell.absent) + 1}]"
 
 
 def _cell(row: Row, column: str, notes: Notes, *, with_spread: bool) -> str:
@@ -56,7 +56,7 @@ def _cell(row: Row, column: str, notes: Notes, *, with_spread: bool) -> str:
     if cell is None:
         return ""
     if cell.absent:
-        return notes.mark(cell.absent)
+        return notes.mark(cell)
     flag = " !" if any(one.row == row.key and one.column == column and one.is_broken(row) for one in LIMITS) else ""
     ratio = "" if cell.ratio is None else _ratio(cell.ratio)
     if column == "floor":
@@ -64,6 +64,16 @@ def _cell(row: Row, column: str, notes: Notes, *, with_spread: bool) -> str:
     if row.absolute or not ratio:
         return amount(cell.value, row.unit) + (f" ({ratio})" if ratio else "") + flag
     return ratio + _spread(cell, column, with_spread) + flag
+
+
+def _with_cpu(shown: str, row: Row, column: str) -> str:
+    """Return a cell of the wall's time with the processor's beside it."""
+    cell = row.cells[column] if column in row.cells else Cell()
+    if not cell.values:
+        return shown
+    if column == "floor" or cell.ratio is None:
+        return f"{shown} / {amount(cell.value, row.unit)}"
+    return f"{shown} / {_ratio(cell.ratio)}"
 
 
 def _spread(cell: Cell, column: str, wanted: bool) -> str:
@@ -84,18 +94,28 @@ def _held(row: Row) -> str:
 
 
 def _sections(
-    report: Report, wanted: Callable[[Row], bool], notes: Notes, *, with_spread: bool
+    report: Report, wanted: Callable[[Row], bool], notes: Notes, *, cpu: Mapping[str, Row] | None = None
 ) -> Iterator[tuple[str, list[list[str]]]]:
-    """Yield each section's title and lines of cells, the first of which is its head."""
+    """Yield each section's title and lines of cells, the first of which is its head.
+
+    Args:
+        report: What was measured.
+        wanted: Which rows are to have a line.
+        notes: Collects the reasons of what is absent.
+        cpu: Rows of the processor's time, by work, to stand in the cells of the wall's, which have no spread then.
+    """
     for section, grouped in groupby((row for row in report.rows if wanted(row)), key=lambda row: row.section):
         rows = list(grouped)
         columns = [column for column in ALL if any(_shown(row, column) for row in rows)]
         several = len({row.metric for row in rows}) > 1
+        both = {row.key: cpu[row.work] for row in rows if cpu and row.metric == "wall" and row.work in cpu}
         lines = [["", *(TITLES[column] for column in columns), "held to"]]
         for row in rows:
-            title = f"{row.title}, {_METRICS[row.metric]}" if several else row.title
-            cells = [_cell(row, column, notes, with_spread=with_spread) for column in columns]
-            lines.append([title, *cells, _held(row)])
+            metric = f"{_METRICS[row.metric]} / CPU" if row.key in both else _METRICS[row.metric] if several else ""
+            cells = [_cell(row, column, notes, with_spread=cpu is None) for column in columns]
+            if row.key in both:
+                cells = [_with_cpu(cell, both[row.key], column) for cell, column in zip(cells, columns, strict=True)]
+            lines.append([f"{row.title}, {metric}" if metric else row.title, *cells, _held(row)])
         if not any(line[-1] for line in lines[1:]):
             lines = [line[:-1] for line in lines]
         yield section, lines
@@ -111,7 +131,7 @@ def plain(report: Report) -> str:
     """Return the whole table for a terminal."""
     notes = Notes()
     out = [f"{_head(report)}\n"]
-    sections = list(_sections(report, lambda _: True, notes, with_spread=True))
+    sections = list(_sections(report, lambda _: True, notes))
     for section, lines in sections:
         widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
         lines[0][0] = ""
@@ -123,15 +143,14 @@ def plain(report: Report) -> str:
             )
         out.append("")
     out += [f"[{n}] {reason}" for n, reason in enumerate(notes.reasons, 1)]
-    out += [
-        f"! {limit.column} at {limit.row}: {found:.3g}, held to {limit.most:.3g}" for limit, found in broken(report)
-    ]
+    out += [f"! {fault}" for fault in faults(report)]
     return "\n".join(out) + "\n"
 
 
 def markdown(report: Report) -> str:
-    """Return the table for a README: without the processor's time, which tells the same story, and without spreads."""
+    """Return the table for a README: without spreads, the processor's time in the cell of the wall's."""
     notes = Notes()
+    cpu = {row.work: row for row in report.rows if row.metric == "cpu"}
     machine = report.machine
     measured = (
         f"Measured {report.date} by `{report.command}` ({report.rounds} rounds) on {machine['cpu']}, {machine['cores']}"
@@ -139,7 +158,7 @@ def markdown(report: Report) -> str:
         f" System calls are counted {machine['calls']}."
     )
     out = [measured, ""]
-    for section, lines in _sections(report, lambda row: row.metric != "cpu", notes, with_spread=False):
+    for section, lines in _sections(report, lambda row: row.metric != "cpu", notes, cpu=cpu):
         lines[0][0] = section
         out.append("| " + " | ".join(lines[0]) + " |")
         out.append("| --- |" + " ---: |" * (len(lines[0]) - 1))

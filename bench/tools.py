@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.clients.job import Cost
-from bench.results import Absent
+from bench.results import Absent, Failed
 
 __all__ = ["HERE", "ROOT", "Tools", "cost_of", "environment", "first_bytes", "python"]
 
@@ -48,7 +48,15 @@ class Tools:
         Raises:
             Absent: It cannot be built here.
         """
-        return self._build("go", self._build_go)
+        return self._build("go", lambda made: self._build_go(made, "."))
+
+    def bare_go(self) -> Path:
+        """Return a program in Go that writes a byte, and knows of nothing else.
+
+        Raises:
+            Absent: It cannot be built here.
+        """
+        return self._build("bare-go", lambda made: self._build_go(made, "./bare"))
 
     @staticmethod
     def program(name: str) -> str:
@@ -81,8 +89,8 @@ class Tools:
         _run_tool(command, HERE, "the server of the bench could not be compiled")
         return made
 
-    def _build_go(self, made: Path) -> Path:
-        command = [self.program("go"), "build", "-o", str(made), "."]
+    def _build_go(self, made: Path, package: str) -> Path:
+        command = [self.program("go"), "build", "-o", str(made), package]
         _run_tool(command, HERE / "clients" / "go", "aws-lambda-go could not be built")
         return made
 
@@ -123,28 +131,21 @@ def cost_of(command: Sequence[str], more: Mapping[str, str] | None = None) -> Co
     """Run a child to its end and return what it says of its cost.
 
     Raises:
-        Absent: It failed, twice.
+        Failed: It did not do its work, or did not say what that cost.
     """
-    said = ""
-    for _ in range(2):
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment(**(more or {})),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_PATIENCE_S,
-            )
-        except subprocess.TimeoutExpired:
-            said = f"it took more than {_PATIENCE_S} s"
-            continue
-        if done.returncode == 0:
-            cost: Cost = json.loads(done.stdout.strip().splitlines()[-1])
-            return cost
-        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-    raise Absent(f"{Path(command[0]).name} {' '.join(command[1:3])} failed: {said}")
+    name = f"{Path(command[0]).name} {' '.join(command[1:3])}"
+    mine = environment(**(more or {}))
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=mine, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{name} took more than {_PATIENCE_S} s") from None
+    said = done.stdout.strip().splitlines()
+    if done.returncode or not said:
+        raise Failed(f"{name}: {(done.stderr.strip().splitlines() or [f'status {done.returncode}'])[-1]}")
+    cost: Cost = json.loads(said[-1])
+    return cost
 
 
 def first_bytes(address: str) -> list[float]:

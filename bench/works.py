@@ -33,7 +33,7 @@ class Work:
             bytes in memory. ``start``: fresh interpreters.
         metrics: What is measured, each a row: name -> unit.
         columns: Who is measured.
-        job: What a client is told; for a codec its size.
+        job: What is to be done; of a codec its size.
         event: Bytes of the event that the server hands out.
         framing: ``counted`` or ``chunked``: how it does.
         per: By how many the wall's and the processor's time of one step are divided.
@@ -68,6 +68,7 @@ def _key(prefix: str, size: int) -> str:
 
 
 _TIMES: Final = {"wall": "s", "cpu": "s"}
+_PYTHONS: Final = tuple(column for column in CLIENTS if column not in ("node", "go"))
 _CALLS: Final = {"calls": "calls", "sends": "calls"}
 
 
@@ -87,25 +88,46 @@ def _echo(size: int, *, parsed: bool = False, framing: str = "counted") -> Work:
     )
 
 
-def _runtime(size: int) -> Work:
+def _runtime(
+    size: int, work: str = "runtime", said: str = "", columns: tuple[str, ...] = ("awslambdaric", "go")
+) -> Work:
     return Work(
-        key=_key("runtime", size),
+        key=_key("runtime", size) if work == "runtime" else f"runtime-{work}",
         section="Whole runtime: a handler that gives its event back, JSON both ways",
-        title=size_name(size),
+        title=size_name(size) + said,
         kind="client",
         metrics=_TIMES,
-        columns=("floor", "ours", "awslambdaric", "go"),
-        job=Job(work="runtime", size=size, json=True),
+        columns=("floor", "ours", *columns),
+        job=Job(work=work, size=size, json=True),
         event=size,
     )
 
 
+def _generated(size: int, work: str) -> Work:
+    return Work(
+        key=_key(f"runtime-{work}", size),
+        section="Whole runtime: a handler that streams, a chunk",
+        title=f"{size_name(size)}, from {'a generator' if work == 'generator' else 'an async generator'}",
+        kind="client",
+        metrics=_TIMES,
+        columns=("floor", "ours", "awslambdaric", "go"),
+        job=Job(work=work, size=size, chunks=_CHUNKS[size]),
+        per=_CHUNKS[size],
+    )
+
+
+_SENT: Final = {
+    "stream": "each sent at once",
+    "together": "ready together (floor: one send each)",
+    "joined": "ready together (floor: one send in all)",
+}
+
+
 def _stream(size: int, work: str = "stream") -> Work:
-    together = work == "together"
     return Work(
         key=_key(work, size),
         section="Streaming up, a chunk",
-        title=size_name(size) + (", ready together (floor: one send each)" if together else ", each sent at once"),
+        title=f"{size_name(size)}, {_SENT[work]}",
         kind="client",
         metrics=_TIMES,
         columns=CLIENTS,
@@ -114,43 +136,46 @@ def _stream(size: int, work: str = "stream") -> Work:
     )
 
 
-def _calls(key: str, title: str, job: Job, event: int) -> Work:
+def _calls(key: str, title: str, job: Job, event: int, columns: tuple[str, ...] = CLIENTS) -> Work:
     return Work(
         key=f"calls-{key}",
         section="System calls of one invocation",
         title=title,
         kind="calls",
         metrics=_CALLS,
-        columns=CLIENTS,
+        columns=columns,
         job=job,
         event=event,
         absolute=True,
     )
 
 
-def _codec(key: str, title: str, columns: tuple[str, ...], size: int = 0, section: str = "Codecs, in memory") -> Work:
+def _codec(
+    key: str, title: str, columns: tuple[str, ...], size: int = 0, *, per: int = 1, receiving: bool = False
+) -> Work:
     return Work(
         key=_key(key, size) if size else key,
-        section=section,
+        section="Receiving a chunked body with error trailers, in memory" if receiving else "Codecs, in memory",
         title=title,
         kind="codec",
-        metrics={"wall": "s"},
+        metrics=_TIMES if receiving else {"wall": "s"},
         columns=columns,
         job=Job(work=key, size=size),
+        per=per,
+        absolute=per > 1,
     )
 
 
 def _receive(size: int) -> Work:
     what = f"{size_name(size)} chunks" if size else "chunks of mixed sizes"
     columns = ("floor", "ours", "h11", "httptools")
-    section = "Receiving a chunked body with error trailers, in memory"
-    return _codec("receive" if size else "receive-mixed", what, columns, size, section)
+    return _codec("receive" if size else "receive-mixed", what, columns, size, receiving=True)
 
 
 def _start(key: str, title: str, columns: tuple[str, ...], *, cached: bool) -> Work:
     return Work(
         key=key if cached else f"{key}-uncached",
-        section="Cold start, beyond bare Python",
+        section="Cold start, beyond a bare process",
         title=f"{title}, {'with' if cached else 'without'} cached bytecode",
         kind="start",
         metrics={"wall": "s"},
@@ -162,16 +187,21 @@ def _start(key: str, title: str, columns: tuple[str, ...], *, cached: bool) -> W
 
 
 _IMPORTED: Final = ("floor", "ours", "asyncio", "trio", "awslambdaric", "h11", "http.client", "httpx")
+_SAID: Final = ("floor", "ours", "awslambdaric", "h11", "http.client", "httpx")
 _RUN: Final = ("floor", "ours", "awslambdaric", "h11", "node", "go")
 _ECHOED: Final = (100, 10 * KB, MB, 6 * MB)
 
 WORKS: Final[tuple[Work, ...]] = (
     *(_echo(size) for size in _ECHOED),
     _echo(MB, framing="chunked"),
-    *(_echo(size, parsed=True) for size in _ECHOED),
+    *(_echo(size, parsed=True) for size in _ECHOED[:3]),
     *(_runtime(size) for size in (100, 10 * KB, MB)),
+    _runtime(100, "slots", ", four at once in threads (floor: one loop)", ()),
+    _runtime(100, "async-slots", ", four at once in one event loop (floor: one loop)", ()),
+    *(_generated(size, work) for size in (64, 16 * KB) for work in ("generator", "async-generator")),
     *(_stream(size) for size in _SIZES),
     _stream(64, "together"),
+    _stream(64, "joined"),
     Work(
         key="first",
         section="First byte of a stream",
@@ -181,21 +211,36 @@ WORKS: Final[tuple[Work, ...]] = (
         columns=CLIENTS,
         job=Job(work="first", size=64),
     ),
+    Work(
+        key="runtime-http",
+        section="First byte of a stream",
+        title="whole runtime, an HttpResponse of one chunk",
+        kind="client",
+        metrics={"latency": "s", **_TIMES},
+        columns=("floor", "ours", "awslambdaric"),
+        job=Job(work="http", size=64),
+    ),
     _calls("echo-100B", "100 B event, echoed", Job(work="echo", size=100), 100),
+    _calls(
+        "busy", "100 B event, echoed after computing for 20 ms", Job(work="echo", size=100, busy=0.02), 100, _PYTHONS
+    ),
     _calls("echo-1MB", "1 MB event, echoed", Job(work="echo", size=MB), MB),
     _calls("first", "a stream of one chunk: poll, head and chunk, end", Job(work="first", size=64), 100),
     *(_receive(size) for size in (*_SIZES, 0)),
-    _codec("open-stream", "one streamed invocation: poll, event, head, prelude, chunk, end", ("floor", "ours", "h11")),
+    _codec("open-stream", "open a stream: head, prelude, first chunk", ("floor", "ours", "h11"), per=64),
+    _codec("frame", "frame a chunk of 64 B", ("floor", "ours", "h11"), per=1000),
+    _codec("whole-stream", "one streamed invocation, from the poll to its acceptance", ("floor", "ours", "h11")),
     _codec("prelude-encode", "prelude, encode", ("floor", "ours")),
     _codec("prelude-decode", "prelude, decode", ("floor", "ours")),
     _codec("trailers-encode", "error trailers, encode", ("floor", "ours")),
     _codec("trailers-decode", "error trailers, decode", ("floor", "ours")),
     *(_codec("events-encode", f"event stream, encode {size_name(s)}", ("floor", "ours"), s) for s in _SIZES[:3]),
     *(
-        _codec("events-decode", f"event stream, decode {size_name(s)}", ("floor", "ours", "botocore"), s)
+        _codec("events-decode", f"event stream, decode {size_name(s)}", ("floor", "ours", "botocore", "crc32"), s)
         for s in _SIZES[:3]
     ),
-    *(_start("import", "import", _IMPORTED, cached=cached) for cached in (True, False)),
+    *(_start("import", "import the package alone", _IMPORTED, cached=cached) for cached in (True, False)),
+    *(_start("import-role", "import and make one request", _SAID, cached=cached) for cached in (True, False)),
     *(_start("run", "exec to the first GET /next", _RUN, cached=cached) for cached in (True, False)),
     Work(
         key="memory-event",

@@ -15,7 +15,19 @@ from typing import Final
 
 from bench.clients import counting
 
-__all__ = ["AsyncStep", "Cost", "Job", "Step", "given", "peak_rss", "run", "run_async", "say"]
+__all__ = [
+    "AsyncStep",
+    "Cost",
+    "Job",
+    "Step",
+    "given",
+    "peak_rss",
+    "run",
+    "run_async",
+    "run_prepared",
+    "say",
+    "warm_steps",
+]
 
 Step = Callable[[], object]
 AsyncStep = Callable[[], Awaitable[object]]
@@ -37,10 +49,12 @@ class Job:
     Attributes:
         address: ``host:port`` of the Runtime API.
         work: ``echo`` answers an event with itself; ``stream`` answers with ``chunks`` writes, each sent at once;
-            ``together`` with as many that are ready together; ``first`` with one chunk that is ready with the head.
+            ``together`` with as many that are ready together; ``joined`` likewise, where the floor sends them at once;
+            ``first`` with one chunk that is ready with the head. What whole runtimes do: see ``bench.columns``.
         size: Bytes of the event (``echo``), or of each chunk.
         chunks: Chunks of a stream.
         json: Whether the event is parsed and the answer dumped.
+        busy: For how many seconds the handler computes before it answers.
         seconds: How long to go on; 0 does ``least`` steps and no more.
         least: Least number of steps.
         measure: ``time``; ``calls``, what the sockets are asked for; ``traced``, the peak of what one step allocates
@@ -53,6 +67,7 @@ class Job:
     size: int = 0
     chunks: int = 0
     json: bool = False
+    busy: float = 0.0
     seconds: float = 0.1
     least: int = 1
     measure: str = "time"
@@ -71,6 +86,10 @@ class Job:
 
     def turn(self, event: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
         """Return the answer to an event: itself, or what is left of it after JSON both ways."""
+        if self.busy:
+            until = time.perf_counter() + self.busy
+            while time.perf_counter() < until:
+                pass
         if not self.json:
             return event
         value = json.loads(event if not isinstance(event, memoryview) else bytes(event))
@@ -110,7 +129,7 @@ def run(job: Job, make: Callable[[Job], Step]) -> None:
         make: Makes the step that does a job, on a connection that all its steps share.
     """
     warm, step = make(_small(job)), make(job)
-    for _ in range(_warm_steps(job)):
+    for _ in range(warm_steps(job)):
         warm()
     if job.measure != "time":
         before = _begin(job)
@@ -134,7 +153,7 @@ def run(job: Job, make: Callable[[Job], Step]) -> None:
 async def run_async(job: Job, make: Callable[[Job], AsyncStep]) -> None:
     """Do the same with steps that are awaited."""
     warm, step = make(_small(job)), make(job)
-    for _ in range(_warm_steps(job)):
+    for _ in range(warm_steps(job)):
         await warm()
     if job.measure != "time":
         before = _begin(job)
@@ -155,8 +174,24 @@ async def run_async(job: Job, make: Callable[[Job], AsyncStep]) -> None:
     say({"ops": ops, "wall": wall, "cpu": time.process_time() - cpu})
 
 
-def _warm_steps(job: Job) -> int:
-    """Large steps need no warming beyond the first."""
+def run_prepared(job: Job, prepare: Callable[[], Step]) -> None:
+    """Do the same with steps that can be taken once: the clock stands while ``prepare`` makes the next one."""
+    for _ in range(_WARM):
+        prepare()()
+    ops, wall, cpu = 0, 0.0, 0.0
+    end = time.perf_counter() + job.seconds
+    while ops < job.least or time.perf_counter() < end:
+        step = prepare()
+        spent, start = time.process_time(), time.perf_counter()
+        step()
+        wall += time.perf_counter() - start
+        cpu += time.process_time() - spent
+        ops += 1
+    say({"ops": ops, "wall": wall, "cpu": cpu})
+
+
+def warm_steps(job: Job) -> int:
+    """Return how many steps come before the measured ones: large ones need no warming beyond the first."""
     return _WARM if job.size * max(1, job.chunks) < _LARGE else 2
 
 

@@ -1,6 +1,7 @@
 """Event stream messages, 256 at a time, with the three headers of a payload chunk. botocore cannot write them.
 
-The floor knows where the payload lies, and computes the two checksums that none can do without.
+The floor knows where the payload lies, and computes the two checksums that none can do without. ``crc32`` is one
+checksum of all bytes, and nothing else.
 """
 
 from __future__ import annotations
@@ -100,6 +101,11 @@ def _decode_floor(size: int) -> Step:
     return step
 
 
+def _decode_crc32(size: int) -> Step:
+    reads = _reads(size)
+    return lambda: [crc32(read) for read in reads]
+
+
 def _decode_botocore(size: int) -> Step:
     from botocore.eventstream import EventStreamBuffer
 
@@ -118,5 +124,10 @@ def _decode_botocore(size: int) -> Step:
 
 STEPS: Final[dict[str, dict[str, Callable[[int], Step]]]] = {
     "events-encode": {"floor": _encode_floor, "ours": _encode_ours},
-    "events-decode": {"floor": _decode_floor, "ours": _decode_ours, "botocore": _decode_botocore},
+    "events-decode": {
+        "floor": _decode_floor,
+        "ours": _decode_ours,
+        "botocore": _decode_botocore,
+        "crc32": _decode_crc32,
+    },
 }
