@@ -62,7 +62,8 @@ def one_input(data: bytes) -> None:
     """In every situation the same bytes tell the same story however they are delivered.
 
     Only ``RemoteProtocolError`` leaves, and it is for ever: nothing more can be sent. A refused send changes nothing.
-    An answer is whole, or accepted, any chunks and one end.
+    An answer is whole, or accepted, any chunks and one end; only a refusal that nothing asked for may come after it,
+    once, as when a server gives up an idle connection.
     """
     for situation in SITUATIONS:
         stories = [tell(situation, pieces) for pieces in deliveries(data)]
@@ -94,9 +95,12 @@ def tell(situation: Callable[[], InvokeConnection], pieces: list[bytes]) -> Stor
 
 def assert_one_answer(heard: list[InvokeEvent], *, accepted: bool) -> None:
     """See that events come in the order in which they may."""
-    complete = False
+    complete = last = False
     for event in heard:
+        assert not last or isinstance(event, ConnectionClosed)
         match event:
+            case InvokeRefused() if complete:
+                last = True
             case InvokeAnswered() | InvokeRefused():
                 assert not accepted
                 assert not complete
