@@ -16,11 +16,11 @@ _PEERS: Final = ("awslambdaric", "botocore", "h11", "httptools", "httpx", "trio"
 
 
 def described() -> dict[str, str]:
-    """Return processor, cores, system, Python, load, how calls are counted, and the versions of the peers."""
+    """Return processor, cores for us, system, Python, load, how calls are counted, and the versions of the peers."""
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
         "cpu": _processor(),
-        "cores": str(os.cpu_count()),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load": load,

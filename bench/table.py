@@ -35,7 +35,8 @@ def amount(value: float, unit: str) -> str:
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.0f}x" if value >= 100 else f"{value:.1f}x" if value >= 10 else f"{value:.2f}x"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    return f"{value:.{digits}f}x"
 
 
 class Notes:

@@ -144,7 +144,10 @@ def cost_of(command: Sequence[str], more: Mapping[str, str] | None = None) -> Co
     said = done.stdout.strip().splitlines()
     if done.returncode or not said:
         raise Failed(f"{name}: {(done.stderr.strip().splitlines() or [f'status {done.returncode}'])[-1]}")
-    cost: Cost = json.loads(said[-1])
+    try:
+        cost: Cost = json.loads(said[-1])
+    except ValueError:
+        raise Failed(f"{name} said {said[-1]!r} instead of what it cost") from None
     return cost
 
 

@@ -155,7 +155,7 @@ def test_without_a_compiler_the_rest_is_measured(tmp_path: Path) -> None:
 
 
 def test_a_client_that_fails_says_so_and_is_not_tried_again(tmp_path: Path) -> None:
-    """Its last words are the reason; so is silence, which is no cost."""
+    """Its last words are the reason; silence and chatter are no costs."""
     tries = tmp_path / "tries"
     failing = f"open({str(tries)!r}, 'a').write('x'); raise OSError('no such luck')"
     with pytest.raises(Failed, match="OSError: no such luck"):
@@ -163,6 +163,8 @@ def test_a_client_that_fails_says_so_and_is_not_tried_again(tmp_path: Path) -> N
     assert tries.read_text() == "x"
     with pytest.raises(Failed, match="status 0"):
         cost_of(python("-c", "pass"))
+    with pytest.raises(Failed, match="said 'hello' instead of what it cost"):
+        cost_of(python("-c", "print('hello')"))
 
 
 @pytest.mark.parametrize("fault", [Failed("it crashed"), Absent("it is not here")])

@@ -24,8 +24,10 @@ HEARD: dict[str, tuple[Callable[[bytes], Iterable[object]], str]] = {
     ),
     "fuzz_service": (
         lambda seed: fuzz_service.tell([seed])[0],
-        "NextAsked BufferedResponse ResponseStarted ResponseChunk ResponseFinished ResponseFailed ErrorReported"
-        + " InitErrorReported RestoreAsked RestoreErrorReported PingAsked Violation",
+        (
+            "NextAsked BufferedResponse ResponseStarted ResponseChunk ResponseFinished ResponseFailed ErrorReported"
+            " InitErrorReported RestoreAsked RestoreErrorReported PingAsked Violation"
+        ),
     ),
     "fuzz_invoke": (
         lambda seed: (event for each in fuzz_invoke.SITUATIONS for event in fuzz_invoke.tell(each, [seed])[0]),
