@@ -82,6 +82,7 @@ class _Loop:
 
     async def _ready(self, wire: socket.socket, *, read: bool, write: bool) -> None:
         loop = asyncio.get_running_loop()
+        watched = wire.fileno()  # of a socket that is not watched yet, asyncio makes a repr: four system calls
         ready: asyncio.Future[None] = loop.create_future()
 
         def say() -> None:
@@ -90,12 +91,12 @@ class _Loop:
 
         try:
             if read:
-                loop.add_reader(wire, say)
+                loop.add_reader(watched, say)
             if write:
-                loop.add_writer(wire, say)
+                loop.add_writer(watched, say)
             await ready
         finally:
             if read:
-                loop.remove_reader(wire)
+                loop.remove_reader(watched)
             if write:
-                loop.remove_writer(wire)
+                loop.remove_writer(watched)
