@@ -56,11 +56,12 @@ class Outgoing:
 
     def advance(self, written: int) -> None:
         """Say that so many bytes more have been written."""
+        buffers, first = self._buffers, self._first
         written += self._offset
-        while self and written >= len(self._buffers[self._first]):
-            written -= len(self._buffers[self._first])
-            self._first += 1
-        self._offset = written
+        while first < len(buffers) and written >= len(buffers[first]):
+            written -= len(buffers[first])
+            first += 1
+        self._first, self._offset = first, written
 
 
 @record

@@ -253,7 +253,7 @@ def start_response(
         yield from session.connect()
     head = session.connection.send_buffers(started)
     session.response = response = OpenResponse(session)
-    yield from _say_parts(session, parts, head)
+    _require_none((yield from session.say([*head, *session.connection.send_chunks(parts)], look_first=True)))
     return response
 
 
@@ -268,7 +268,7 @@ def write_chunks(response: OpenResponse, chunks: Sequence[BytesLike]) -> Exchang
     """
     session = _carrier(response)
     if parts := _parts(chunks):
-        yield from _say_parts(session, parts)
+        _require_none((yield from session.say(session.connection.send_chunks(parts), look_first=True)))
 
 
 def finish_response(response: OpenResponse) -> Exchange[Accepted | Refused]:
@@ -354,9 +354,7 @@ def _parts(chunks: Sequence[BytesLike]) -> list[bytes]:
     return [data for chunk in chunks if (data := chunk if type(chunk) is bytes else as_bytes(chunk, "a chunk"))]
 
 
-def _say_parts(session: RuntimeSession, parts: Sequence[bytes], head: Sequence[BytesLike] = ()) -> Exchange[None]:
-    """Send parts of a streamed response."""
-    buffers = [*head, *session.connection.send_chunks(parts)]
-    answer = yield from session.say(buffers, look_first=True)
+def _require_none(answer: RuntimeEvent | None) -> None:
+    """Interrupt who streams when the service has answered already."""
     if answer is not None:
         raise StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)
