@@ -34,6 +34,7 @@ from lambda_wire._signals import PAUSED, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ServerTurns, status_of
 from lambda_wire._types import BytesLike, Headers
+from lambda_wire._whole_body import WholeBody
 
 __all__ = ["InvokeServiceConnection", "InvokeServiceEvent"]
 
@@ -63,7 +64,7 @@ class InvokeServiceConnection:
         self._target = target
         self._asked: InvokeAsked | None = None
         self._refusal: InvokeRefused | None = None
-        self._body: list[bytes] = []
+        self._body = WholeBody(self._max_payload, "a request")
         self._size = 0
         self._continue_due = False
         self._streaming = False
@@ -136,7 +137,7 @@ class InvokeServiceConnection:
 
     def _refuse(self) -> None:
         self._refusal = too_large(self._max_payload)
-        self._body = []
+        self._body.drop()
 
     def _violation(self, refusal: InvokeRefused) -> InvokeViolation:
         if self.turn is Turn.SENDING:
@@ -149,7 +150,7 @@ class InvokeServiceConnection:
         if self._refusal is None and self._size > self._max_payload:
             self._refuse()
         if self._refusal is None:
-            self._body.append(piece)
+            self._body.add(piece)
         elif self._size > self._max_payload + limits.MAX_PAYLOAD:
             return self._violation(self._refusal)
         return None  # a body that is too large is read on: who only reads after he wrote is to hear of it
@@ -158,8 +159,7 @@ class InvokeServiceConnection:
         self._continue_due = False
         if self._refusal is not None:
             return self._violation(self._refusal)
-        head, body = self.turns.head, b"".join(self._body)
-        self._body = []
+        head, body = self.turns.head, self._body.take()
         if self._target is None:
             return OtherAsked(
                 method=head.method,

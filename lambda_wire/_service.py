@@ -46,6 +46,7 @@ from lambda_wire._signals import NEED_DATA, PAUSED, Signal
 from lambda_wire._state import Act, Turn
 from lambda_wire._turns import ServerTurns, status_of
 from lambda_wire._types import BytesLike, Headers
+from lambda_wire._whole_body import WholeBody
 
 __all__ = ["ServiceConnection", "ServiceEvent"]
 
@@ -93,7 +94,7 @@ class ServiceConnection:
         self._holds = False
         """Whether this request moved the environment, so that its answer moves it on."""
         self._refusal: Refused | None = None
-        self._body: list[bytes] = []
+        self._body = WholeBody(self._max_payload, "a request")
         self._limit = self._max_payload
         self._size = 0
         self._streams = False
@@ -220,12 +221,12 @@ class ServiceConnection:
             if self._ask is ResponseStarted:
                 self._events.append(ResponseChunk(data=piece))
             else:
-                self._body.append(piece)
+                self._body.add(piece)
             return
         if self._refusal is None:
             self._refusal = too_large(self._limit)
             self._streams = False
-            self._body = []
+            self._body.drop()
             self._turns.allow_unread(limits.MAX_PAYLOAD)  # the emulator reads a body that is too large whole
         if not self._turns.may_skip(len(piece)):
             self._refuse(self._refusal)
@@ -236,8 +237,7 @@ class ServiceConnection:
             return Violation(reply=self._refusal)
         headers = self._turns.head.headers
         if self._ask is not ResponseStarted:
-            payload, self._body = b"".join(self._body), []
-            return decode_ask(self._ask, self._request_id, headers, payload)
+            return decode_ask(self._ask, self._request_id, headers, self._body.take())
         failure = decode_trailers(_declared(headers, trailers))
         return ResponseFinished() if failure is None else ResponseFailed(error_type=failure[0], error_body=failure[1])
 
