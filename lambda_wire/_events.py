@@ -347,12 +347,12 @@ class Continue:
 
 @record
 class ConnectionClosed:
-    """The peer closed the connection between two messages, or instead of an answer."""
+    """The connection is over: between two messages, or in the middle of one; or it was given up here."""
 
 
 @record
 class Violation:
-    """The runtime asked for what the law refuses; ``send(reply)`` tells it so. The connection goes on."""
+    """The runtime asked for what the law refuses; ``send(reply)`` tells it so. Then see ``must_close``."""
 
     reply: Refused
 

@@ -172,7 +172,7 @@ class Runtime:
 
         Raises:
             StreamInterrupted: The service has answered already, or went away.
-            ConnectionLost: The service cannot be reached. Nothing was sent.
+            ConnectionLost: The service cannot be reached, and nothing was sent; or this was closed meanwhile.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: ``invocation`` is not the one to be answered now.
             Malformed: A chunk is not bytes-like, or ``content_type`` no header value. Nothing was sent.
@@ -194,6 +194,7 @@ class ResponseStream:
 
         Raises:
             StreamInterrupted: The service has answered already, or went away: stop producing.
+            ConnectionLost: This was closed.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: The stream has ended.
             Malformed: A chunk is not bytes-like. Nothing was sent.

@@ -25,7 +25,7 @@ class Role(Enum):
     """Which end of one HTTP/1.1 connection we are."""
 
     CLIENT = "CLIENT"
-    """We send requests and read responses (a runtime)."""
+    """We send requests and read responses (a runtime, a caller)."""
 
     SERVER = "SERVER"
     """We read requests and send responses (the service)."""

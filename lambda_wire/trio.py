@@ -6,7 +6,8 @@ async with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
         await runtime.respond(invocation, b'"hello"')
 
 Cancellation is exact: a cancelled poll stays open and is resumed by the next, never asked twice; a cancelled write
-breaks its connection. No method takes a timeout: ``trio.fail_after()`` does. Every method is a checkpoint.
+breaks its connection. No method takes a timeout: ``trio.fail_after()`` does. Every method that
+speaks or waits is a checkpoint.
 """
 
 from __future__ import annotations
