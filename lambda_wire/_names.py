@@ -151,5 +151,7 @@ ENV_INITIALIZATION_TYPE: Final = "AWS_LAMBDA_INITIALIZATION_TYPE"
 SNAP_START: Final = "snap-start"
 ENV_MAX_CONCURRENCY: Final = "AWS_LAMBDA_MAX_CONCURRENCY"
 ENV_EXECUTION_ENV: Final = "AWS_EXECUTION_ENV"
+#: Ours: the installed module that reads and writes JSON in place of the standard library's.
+ENV_JSON_MODULE: Final = "LAMBDA_WIRE_JSON"
 ENV_REGION: Final = "AWS_REGION"
 ENV_DEFAULT_REGION: Final = "AWS_DEFAULT_REGION"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
+import sys
+import types
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_wire.bootstrap.failures import RuntimeFault
-from lambda_wire.bootstrap.marshalling import read_event, write_json
+from lambda_wire.bootstrap.marshalling import read_event, takes_bytes, write_json
 from tests.bootstrap_parts import invocation
 from tests.real_parts import need_module
 
@@ -132,3 +135,97 @@ def test_awss_client_writes_the_same_bytes(value: object) -> None:
 @given(values)
 def test_what_was_written_is_json(value: object) -> None:
     json.loads(write_json(value))
+
+
+# -- who parses
+
+
+def event_as_bytes(event: bytes, context: object) -> None:
+    """What it is given is not parsed."""
+
+
+async def later(event: bytes, context: object) -> None:
+    """Likewise."""
+
+
+class Callable:
+    """A handler that is an object."""
+
+    def __call__(self, event: bytes, context: object) -> None:
+        """Likewise."""
+
+
+def parsed(event: dict[str, object], context: bytes) -> bytes:
+    raise NotImplementedError
+
+
+untyped: Any = lambda event, context: event  # noqa: E731  # as most handlers are, without annotations
+
+
+class Secretive:
+    """Has no annotations to show."""
+
+    @property
+    def __annotations__(self) -> dict[str, object]:  # type: ignore[override]  # what the test is about
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        *[(event_as_bytes, True), (later, True), (Callable(), True), (Callable().__call__, True)],
+        *[(functools.partial(parsed), False), (parsed, False), (untyped, False), (Secretive(), False), (print, False)],
+    ],
+)
+def test_a_handler_says_that_it_takes_bytes(handler: object, expected: bool) -> None:
+    """With the annotation of its first parameter, whatever kind of callable it is."""
+    assert takes_bytes(handler) is expected
+
+
+class Library(types.ModuleType):
+    """Another JSON library, which writes text or bytes."""
+
+    def __init__(self, written: object) -> None:
+        super().__init__("anothers_json")
+        self.written = written
+
+    def loads(self, data: bytes) -> object:
+        if data == b"?":
+            raise KeyError("no JSON")
+        return ["read", data]
+
+    def dumps(self, value: object) -> object:
+        if isinstance(value, set):
+            raise TypeError("no sets")
+        return self.written
+
+
+@pytest.mark.parametrize("written", ["é", "é".encode(), bytearray("é".encode())])
+def test_another_library_is_used_when_it_is_named(written: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways; its faults are told as ever."""
+    monkeypatch.setitem(sys.modules, "anothers_json", Library(written))
+    monkeypatch.setenv("LAMBDA_WIRE_JSON", "anothers_json")
+    assert read_event(invocation(payload=b"1")) == ["read", b"1"]
+    assert write_json(1) == "é".encode()
+    assert type(write_json(1)) is bytes
+    with pytest.raises(RuntimeFault, match=r"Unable to unmarshal input: .*no JSON"):
+        read_event(invocation(payload=b"?"))
+    with pytest.raises(RuntimeFault, match="Unable to marshal response: no sets"):
+        write_json({1})
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, with the variable that named it."""
+    monkeypatch.setenv("LAMBDA_WIRE_JSON", "no_such_json")
+    for act in (functools.partial(read_event, invocation(1)), functools.partial(write_json, 1)):
+        with pytest.raises(RuntimeFault, match="LAMBDA_WIRE_JSON names 'no_such_json', which cannot be imp") as caught:
+            act()
+        assert caught.value.error_type == "Runtime.ImportModuleError"
+
+
+def test_orjson_is_such_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest that there is."""
+    need_module("orjson")
+    monkeypatch.setenv("LAMBDA_WIRE_JSON", "orjson")
+    assert read_event(invocation(payload=b'{"a":[1.5,null]}')) == {"a": [1.5, None]}
+    assert write_json({"a": "é"}) == '{"a":"é"}'.encode()

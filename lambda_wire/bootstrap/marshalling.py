@@ -5,6 +5,9 @@ It writes with simplejson; this is the standard library's encoder made to say th
 its digits, bytes inside a value as text. It differs in two things. NaN and infinities, which AWS's client writes
 although they are no JSON, are refused. A named tuple is an array here, and an object there.
 
+JSON is most of the price of a large event. A handler that says so takes the event as bytes, unparsed; and who prefers
+another library names it in ``LAMBDA_WIRE_JSON``, and has its opinions then.
+
 Source: awslambdaric 4.2.2, lambda_runtime_marshaller.py.
 """
 
@@ -12,18 +15,32 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 from lambda_wire import _names as names
 from lambda_wire._events import Invocation
 from lambda_wire._http_event import media_type
+from lambda_wire._malformed import quote
 from lambda_wire.bootstrap.failures import RuntimeFault, message_of
 
-__all__ = ["read_event", "write_json"]
+__all__ = ["read_event", "takes_bytes", "write_json"]
 
 _MANAGED_PYTHON: Final = "AWS_Lambda_python3."
 _NO_JSON: Final = "NaN and Infinity are no JSON: return None or a string in their place"
 _DECIMAL_MARK_BYTES: Final = 16
+
+
+def takes_bytes(handler: object) -> bool:
+    """Say whether a handler takes the event as it came: the first that it annotates is ``bytes``."""
+    for function in (handler, getattr(handler, "__call__", None)):  # noqa: B004  # not whether it can be called
+        try:
+            annotations: dict[str, object] = getattr(function, "__annotations__", {})
+        except Exception:  # noqa: BLE001, S112  # what it says of itself may be anything
+            continue
+        for said in annotations.values():
+            return said in (bytes, "bytes")
+    return False
 
 
 def read_event(invocation: Invocation) -> object:
@@ -34,9 +51,10 @@ def read_event(invocation: Invocation) -> object:
     """
     if media_type(invocation.content_type) not in ("", names.JSON):
         return invocation.payload
+    library = _library()
     try:
-        event: object = json.loads(invocation.payload)
-    except (ValueError, RecursionError) as fault:
+        event: object = library.loads(invocation.payload)
+    except Exception as fault:  # of another library, it may be any
         raise RuntimeFault(names.RUNTIME_UNMARSHAL_ERROR, f"Unable to unmarshal input: {message_of(fault)}") from fault
     return event
 
@@ -47,11 +65,31 @@ def write_json(value: object) -> bytes:
     Raises:
         RuntimeFault: ``Runtime.MarshalError``: it cannot be said in JSON.
     """
+    library = _library()
     try:
-        return _write_json(value, ascii_only=not _is_python_312_or_newer()).encode()
+        if library is json:
+            return _write_json(value, ascii_only=not _is_python_312_or_newer()).encode()
+        written = library.dumps(value)
+        return written.encode() if isinstance(written, str) else bytes(written)
     except Exception as fault:  # a value may raise anything when it is looked at
         reason = _NO_JSON if str(fault).startswith("Out of range float") else message_of(fault)
         raise RuntimeFault(names.RUNTIME_MARSHAL_ERROR, f"Unable to marshal response: {reason}") from fault
+
+
+def _library() -> Any:  # noqa: ANN401  # any module with ``loads`` and ``dumps``
+    """Return what reads and writes JSON.
+
+    Raises:
+        RuntimeFault: ``Runtime.ImportModuleError``: another one was named, and cannot be imported.
+    """
+    name = os.environ.get(names.ENV_JSON_MODULE)
+    if not name:
+        return json
+    try:
+        return import_module(name)
+    except ImportError as fault:
+        said = f"{names.ENV_JSON_MODULE} names {quote(name)}, which cannot be imported: {fault}"
+        raise RuntimeFault(names.RUNTIME_IMPORT_MODULE_ERROR, said) from fault
 
 
 def _is_python_312_or_newer() -> bool:
