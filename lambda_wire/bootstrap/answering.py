@@ -3,13 +3,16 @@
 Whoever answers (the value that the handler returned, its generator, its writer, its exception) goes through one
 ``Answer``, which knows how far the answer has come. So an error is reported where it still can be: to ``/error`` before
 the first byte, in trailers after it, in the log after the end. And nothing is ever posted twice: an answer that was
-begun is never begun again, and one that was ended is ended, whether the service took it or not. A handler may answer
-from several threads: what they say goes out one after the other.
+begun is never begun again, and one that was ended is ended, whether the service took it or not.
+
+A handler may answer from several threads: what they say goes out one after the other, and whoever comes while another
+speaks waits until that is over. So does the runtime, before it polls again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from threading import RLock
 from typing import Final, TypeVar
 
@@ -23,7 +26,7 @@ from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.failures import cause, describe, log_failure, log_line, refusal
 from lambda_wire.sync import ResponseStream, Runtime
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "State"]
 
 _T = TypeVar("_T")
 
@@ -31,10 +34,26 @@ _T = TypeVar("_T")
 _ON_THE_WAY: Final = (ConnectionLost, ProtocolError, StreamInterrupted)
 
 
+class State(Enum):
+    """How far an answer has come."""
+
+    UNBEGUN = "UNBEGUN"
+    OPEN = "OPEN"
+    """Its stream has begun."""
+    ENDING = "ENDING"
+    """Its end is being said."""
+    ENDED = "ENDED"
+    """Nothing more can be said."""
+    CUT = "CUT"
+    """Nothing more can be said, because the service did not take what was said."""
+
+
 class Answer:
     """What has been said, and may still be said, in answer to ``invocation``.
 
     Attributes:
+        saying: Held while something is said. Whoever decides by what was said before holds it while he does.
+        request_id: Of the invocation.
         content_type: Of the stream, until it has begun.
         claimed: Whether a response writer was handed out.
         unanswerable: Whether the service does not know the invocation that it gave us: it will give it again.
@@ -42,30 +61,44 @@ class Answer:
 
     def __init__(self, runtime: Runtime, invocation: Invocation) -> None:
         self._runtime = runtime
-        self._invocation = invocation
+        self._invocation: Invocation | None = invocation
         self._stream: ResponseStream | None = None
-        self._ended = False
+        self._state = State.UNBEGUN
         self._interruption: Exception | None = None
         self._reported: BaseException | None = None
         self._broken_off: BaseException | None = None
-        self._saying = RLock()
+        self.saying = RLock()
+        self.request_id: str = invocation.request_id
         self.content_type: str = names.OCTET_STREAM
         self.claimed = False
         self.unanswerable: bool = False
 
     @property
+    def invocation(self) -> Invocation:
+        """What is answered; not after ``close``."""
+        assert self._invocation is not None
+        return self._invocation
+
+    @property
     def begun(self) -> bool:
-        """Whether the service has been told anything."""
-        return self._stream is not None or self._ended
+        """Whether the service has been told anything. Waits for nobody: what another says meanwhile counts."""
+        return self._state is not State.UNBEGUN
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more can be said."""
-        return self._ended
+        """Whether nothing more can be said. Waits for nobody, as ``begun``."""
+        return self._state not in (State.UNBEGUN, State.OPEN)
 
     def respond(self, payload: BytesLike, content_type: str) -> None:
-        """Give the whole response at once."""
-        self._end(lambda: self._runtime.respond(self._invocation, payload, content_type=content_type))
+        """Give the whole response at once.
+
+        Raises:
+            LocalProtocolError: The response has begun.
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
+        """
+        with self.saying:
+            self._require_unbegun()
+            self._end(lambda: self._runtime.respond(self.invocation, payload, content_type=content_type))
 
     def send_prelude(self, prelude: Prelude) -> None:
         """Begin an HTTP response: the metadata leaves now, in a write of its own.
@@ -74,11 +107,14 @@ class Answer:
 
         Raises:
             Malformed: It is too large. Nothing was sent.
+            LocalProtocolError: The response has begun.
             StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
         """
         encoded = encode_prelude(prelude)
-        self.content_type = names.HTTP_INTEGRATION_RESPONSE
-        self._start(encoded.removesuffix(DELIMITER), DELIMITER)
+        with self.saying:
+            self._require_unbegun()
+            self.content_type = names.HTTP_INTEGRATION_RESPONSE
+            self._start(encoded.removesuffix(DELIMITER), DELIMITER)
 
     def write(self, data: BytesLike | str) -> None:
         """Send bytes or text at once; the first of it begins the stream. Nothing is sent for empty data.
@@ -89,7 +125,7 @@ class Answer:
             LocalProtocolError: The response is complete.
         """
         chunk = _as_bytes(data)
-        with self._saying:
+        with self.saying:
             self._require_open()
             stream = self._stream
             if not chunk:
@@ -106,7 +142,7 @@ class Answer:
             StreamInterrupted, ConnectionLost, ProtocolError: As ``write``, when it had not begun.
             LocalProtocolError: The response is complete already.
         """
-        with self._saying:
+        with self.saying:
             self._require_open()
             if self._broken_off is not None:
                 self.fail(self._broken_off)
@@ -114,25 +150,53 @@ class Answer:
             stream = self._stream or self._start()
             self._end(stream.finish)
 
+    def conclude(self) -> None:
+        """Complete the stream, unless that was done, or it was cut.
+
+        Raises:
+            StreamInterrupted, ConnectionLost, ProtocolError: As ``finish``.
+        """
+        with self.saying:
+            if not self.ended:
+                self.finish()
+
     def break_off(self, fault: BaseException) -> None:
         """Take note that the rest of the stream is not coming: it may not end as if it were whole.
 
         Whoever ends it says why; who would finish it ends it with ``fault``.
         """
-        self._broken_off = fault
+        with self.saying:
+            self._broken_off = fault
 
-    def fail(self, fault: BaseException) -> None:
-        """Report that the handler failed, where it can still be reported, and log it; the same failure only once."""
+    def fail(self, fault: BaseException, *, patience_s: float = -1) -> None:
+        """Report that the handler failed, where it can still be reported, and log it; the same failure only once.
+
+        Args:
+            fault: Why.
+            patience_s: How long to wait for another who speaks, until he is left to it; -1 is for ever.
+        """
         if fault is self._interruption or fault is self._reported:
             return
         self._reported = fault
         error = describe(fault)
         log_failure(error)
-        with self._saying:
-            if self._ended:
-                log_line(f"the response to {self._invocation.request_id} had ended before: its caller is not told")
+        if not self.saying.acquire(timeout=patience_s):
+            log_line(f"the response to {self.request_id} is still being sent: its caller is not told")
+            return
+        try:
+            if self.ended:
+                log_line(f"the response to {self.request_id} had ended before: its caller is not told")
             else:
                 self._report(fault, error)
+        finally:
+            self.saying.release()
+
+    def close(self) -> None:
+        """Wait for whoever speaks. Then nothing more can be said, and all is let go of, the event above all."""
+        with self.saying:
+            self._state = State.ENDED
+            self._stream = self._invocation = None
+            self.forget_faults()
 
     def forget_faults(self) -> None:
         """Let go of what was raised: its traceback holds all that the handler held, the event above all."""
@@ -144,53 +208,66 @@ class Answer:
             document, xray_cause = encode_error(error), cause(fault)
             self._end(
                 lambda: self._runtime.report_error(
-                    self._invocation, error_type=error_type, payload=document, xray_cause=xray_cause
+                    self.invocation, error_type=error_type, payload=document, xray_cause=xray_cause
                 )
             )
         else:
             document = encode_error(error, max_bytes=MAX_TRAILER_DOCUMENT)
             self._end(lambda: stream.fail(error_type=error_type, error_body=document))
 
-    def _start(self, *chunks: BytesLike) -> ResponseStream:
-        with self._saying:
-            self._require_open()
-            self._stream = self._say(
-                lambda: self._runtime.stream(self._invocation, *chunks, content_type=self.content_type)
-            )
-            return self._stream
+    # -- with ``saying`` held
 
     def _require_open(self) -> None:
         if self._interruption is not None:
             raise self._interruption
-        if self._ended:
+        if self.ended:
             raise LocalProtocolError("the response is complete: nothing can be added to it")
+
+    def _require_unbegun(self) -> None:
+        self._require_open()
+        if self.begun:
+            raise LocalProtocolError("the response has begun: it cannot begin again")
+
+    def _start(self, *chunks: BytesLike) -> ResponseStream:
+        self._state = State.OPEN  # also for those who look while the head leaves
+        try:
+            self._stream = self._say(
+                lambda: self._runtime.stream(self.invocation, *chunks, content_type=self.content_type)
+            )
+        finally:
+            if self._stream is None and self._state is State.OPEN:
+                self._state = State.UNBEGUN
+        return self._stream
 
     def _say(self, post: Callable[[], _T]) -> _T:
         """Send a part; when that fails, the response is over."""
         try:
             return post()
         except _ON_THE_WAY as fault:
-            self._ended, self._interruption = True, fault
+            self._state, self._interruption = State.CUT, fault
             reason = str(fault)
             if isinstance(fault, StreamInterrupted) and isinstance(fault.answer, Refused):
                 reason = f"the service refused the rest of it with {refusal(fault.answer)}"
-            log_line(f"the streamed response to {self._invocation.request_id} was cut short: {reason}")
+            log_line(f"the streamed response to {self.request_id} was cut short: {reason}")
             raise
 
     def _end(self, post: Callable[[], Accepted | Refused]) -> None:
         """Send what ends the answer. Whatever comes of it, the loop goes on: the service has had its say."""
-        self._ended = True
+        before, self._state = self._state, State.ENDING
         try:
             verdict = post()
         except _ON_THE_WAY as fault:
-            log_line(f"the answer to {self._invocation.request_id} may not have arrived: {fault}")
+            log_line(f"the answer to {self.request_id} may not have arrived: {fault}")
             return
         except Exception:  # of what was to be said: nothing was sent
-            self._ended = False
+            self._state = before
             raise
+        finally:
+            if self._state is State.ENDING:
+                self._state = State.ENDED
         if isinstance(verdict, Refused):
             self.unanswerable = verdict.error_type == names.INVALID_REQUEST_ID
-            log_line(f"the answer to {self._invocation.request_id} was refused with {refusal(verdict)}")
+            log_line(f"the answer to {self.request_id} was refused with {refusal(verdict)}")
 
 
 def _as_bytes(data: object) -> BytesLike:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import Final
 
@@ -13,7 +12,7 @@ from lambda_wire._json import Json, parse_json
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
 from lambda_wire.bootstrap.answering import Answer
-from lambda_wire.bootstrap.failures import RuntimeFault
+from lambda_wire.bootstrap.failures import RuntimeFault, write_log
 from lambda_wire.bootstrap.loops import Loop
 from lambda_wire.bootstrap.writer import ResponseWriter
 
@@ -119,8 +118,7 @@ class LambdaContext(_Shown):
 
     def log(self, msg: object) -> None:
         """Write to the log at once; no end of line is added."""
-        sys.stdout.write(str(msg))
-        sys.stdout.flush()
+        write_log("stdout", str(msg))
 
     def response_writer(self) -> ResponseWriter:
         """Return the writer of this invocation's response, for code that writes instead of returning.

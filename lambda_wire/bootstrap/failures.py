@@ -1,16 +1,22 @@
 """What is said of an exception: in the report to the service, to X-Ray, and in the log.
 
 The report is that of AWS's client: message, type name, and the stack as text, beginning at the first frame that is
-neither ours nor the machinery's between us and the handler. ``traceback`` is imported when something fails.
+neither ours nor the machinery's between us and the handler.
+
+This room is loaded when something fails, or after the first poll was sent. All that a report needs is loaded with it: a
+handler that leaks file descriptors leaves none to load it with.
 """
 
 from __future__ import annotations
 
+import binascii  # noqa: F401  # the trailers of an error are written with it
+import json  # noqa: F401  # and its document with this
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import dropwhile
+from traceback import FrameSummary, StackSummary, format_list, walk_tb
 
 from lambda_wire import _names as names
 from lambda_wire._error_payload import (
@@ -26,8 +32,7 @@ from lambda_wire._events import Accepted, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from traceback import FrameSummary
-    from typing import Final
+    from typing import Final, Literal, TextIO
 
     from lambda_wire.sync import Runtime
 
@@ -46,6 +51,7 @@ __all__ = [
     "say",
     "say_init_error",
     "why_it_ends",
+    "write_log",
 ]
 
 #: How much of a chain of causes X-Ray is told. Ours: a chain may be a loop.
@@ -139,8 +145,6 @@ def _xray_exception(fault: BaseException) -> XrayException:
 
 def _stack_trace(fault: BaseException) -> tuple[str, ...]:
     """Return the stack as AWS's client formats it: one text a frame, without the carets of newer Pythons."""
-    from traceback import format_list
-
     return tuple(
         format_list([(frame.filename, frame.lineno or 0, frame.name, _line_of(frame)) for frame in _frames(fault)])
     )
@@ -155,8 +159,6 @@ def _line_of(frame: FrameSummary) -> str:
 
 def _frames(fault: BaseException) -> list[FrameSummary]:
     """Return where it happened, without the frames around it that are not the handler's; if none is, the last one."""
-    from traceback import StackSummary, walk_tb
-
     ours = tuple(_machinery())
     frames = StackSummary.extract(walk_tb(fault.__traceback__), lookup_lines=False)
     inner = list(dropwhile(lambda frame: frame.filename.startswith(ours), frames))
@@ -226,12 +228,21 @@ def log_line(text: str) -> None:
 
 def flush_logs() -> None:
     """Let go of what the handler has written and not ended with a line."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a log that is closed must not cost an answer
-            stream.flush()
+    for name in ("stdout", "stderr"):
+        write_log(name, "")
+
+
+def write_log(name: Literal["stdout", "stderr"], text: str) -> None:
+    """Write to one of the streams of ``sys``, and let it leave at once.
+
+    A handler may have closed it, or have put anything in its place: a log never decides about an answer.
+    """
+    with suppress(Exception):
+        stream: TextIO = getattr(sys, name)
+        if text:
+            stream.write(text)
+        stream.flush()
 
 
 def _write(text: str) -> None:
-    with suppress(OSError, ValueError):  # as above
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    write_log("stderr", text)

@@ -77,25 +77,26 @@ async def _send_awaited(result: Awaitable[object], answer: Answer, loop: Loop) -
 
 def _begin(result: object, answer: Answer) -> Body | None:
     """Begin to answer with ``result``; return the body that is still to be streamed, ``None`` when all is said."""
-    if answer.begun:
-        if result is not None:
-            log_line(f"the handler used the response writer: the {type(result).__name__} that it returned is not sent")
-        if not answer.ended:
-            answer.finish()
+    with answer.saying:  # another thread of the handler may be in the middle of it
+        if answer.begun:
+            if result is not None and answer.claimed:
+                kind = type(result).__name__
+                log_line(f"the handler used the response writer: the {kind} that it returned is not sent")
+            answer.conclude()
+            return None
+        if isinstance(result, HttpResponse):
+            answer.send_prelude(result.prelude)
+            return result.body
+        if isinstance(result, StreamingResponse):
+            answer.content_type = result.content_type
+            return result.body
+        if _is_stream(result):
+            return result
+        if is_bytes_like(result):
+            answer.respond(result, names.OCTET_STREAM)
+        else:
+            answer.respond(write_json(result), names.JSON)
         return None
-    if isinstance(result, HttpResponse):
-        answer.send_prelude(result.prelude)
-        return result.body
-    if isinstance(result, StreamingResponse):
-        answer.content_type = result.content_type
-        return result.body
-    if _is_stream(result):
-        return result
-    if is_bytes_like(result):
-        answer.respond(result, names.OCTET_STREAM)
-    else:
-        answer.respond(write_json(result), names.JSON)
-    return None
 
 
 def _is_awaitable(result: object) -> TypeGuard[Awaitable[object]]:
@@ -119,7 +120,7 @@ def _send_body(body: bytes | str | Iterable[bytes | str], answer: Answer) -> Non
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
-    answer.finish()
+    answer.conclude()  # a generator may have used the writer, and have finished it
 
 
 async def _send_async_body(body: AsyncIterable[bytes | str], answer: Answer, loop: Loop) -> None:
@@ -131,4 +132,4 @@ async def _send_async_body(body: AsyncIterable[bytes | str], answer: Answer, loo
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
-    await loop.post(answer.finish)
+    await loop.post(answer.conclude)

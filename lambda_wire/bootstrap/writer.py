@@ -60,14 +60,16 @@ class ResponseWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        if self._answer.ended:
-            return
-        if fault is None:
-            self._answer.finish()
-        elif self._answer.begun and is_cancellation(fault):
-            self._answer.break_off(fault)
-        elif self._answer.begun:
-            self._answer.fail(fault)
+        answer = self._answer
+        with answer.saying:
+            if answer.ended:
+                return
+            if fault is None:
+                answer.finish()
+            elif answer.begun and is_cancellation(fault):
+                answer.break_off(fault)
+            elif answer.begun:
+                answer.fail(fault)
 
     async def __aenter__(self) -> AsyncResponseWriter:
         return AsyncResponseWriter(self, self._loop)
@@ -108,11 +110,12 @@ class ResponseWriter:
             Malformed: Something of it cannot be sent; the message says what.
             StreamInterrupted, ConnectionLost, ProtocolError: As ``write``.
         """
-        self._require_unbegun("the HTTP head")
-        response = HttpResponse(
-            status_code=status_code, headers=headers, cookies=cookies, multi_value_headers=multi_value_headers
-        )
-        self._answer.send_prelude(response.prelude)
+        with self._answer.saying:
+            self._require_unbegun("the HTTP head")
+            response = HttpResponse(
+                status_code=status_code, headers=headers, cookies=cookies, multi_value_headers=multi_value_headers
+            )
+            self._answer.send_prelude(response.prelude)
 
     def write(self, data: BytesLike | str) -> None:
         """Send data at once; text travels as UTF-8. Nothing is sent for empty data.
