@@ -12,7 +12,7 @@ import pytest
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.failures import RuntimeFault
-from lambda_wire.bootstrap.loops import EventLoop
+from lambda_wire.bootstrap.loops import EventLoop, SlotLoop
 from tests.bootstrap_parts import RecordingRuntime, invocation, served
 from tests.real_parts import need_module
 
@@ -35,7 +35,7 @@ IDENTITY = {"cognitoIdentityId": "id", "cognitoIdentityPoolId": "pool"}
 
 def context(**fields: Any) -> LambdaContext:
     said = invocation(**fields)
-    return LambdaContext(said, Answer(RecordingRuntime(), said), EventLoop())
+    return LambdaContext(said, Answer(RecordingRuntime(), said), SlotLoop(EventLoop(print)))
 
 
 @pytest.fixture

@@ -1,61 +1,207 @@
-"""The loop of a runtime that runs one invocation at a time."""
+"""The loop of async handlers: it runs their work, and what their work says is said by the thread that waits for them."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
+import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any, Final
 
 import pytest
 
-from lambda_wire.bootstrap.loops import EventLoop
+from lambda_wire import LocalProtocolError
+from lambda_wire.bootstrap import loops
+from lambda_wire.bootstrap.loops import EventLoop, SlotLoop
+from lambda_wire.bootstrap.stopping import Stopped
 from tests.bootstrap_parts import environment
+from tests.running_local import PATIENCE_S
+from tests.slot_parts import our_threads
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
+SLOT: Final[dict[str, bool]] = {}
+ALONE: Final = {"alone": True}
+LIMITED: Final = {"alone": True, "limited": True}
 
-def test_a_loop_that_nobody_needs_is_never_made() -> None:
-    """Plain handlers pay for no asyncio."""
-    code = "import sys; from lambda_wire.bootstrap.loops import EventLoop; EventLoop().close(); print(*sys.modules)"
+
+class Made:
+    """A loop, who uses it, and what has ended it."""
+
+    def __init__(self, kind: dict[str, bool]) -> None:
+        self.ended_by: list[BaseException] = []
+        self.told = threading.Event()
+        self.loop = EventLoop(self._take)
+        self.kind = kind
+
+    def slot(self) -> SlotLoop:
+        """One who uses it."""
+        return SlotLoop(self.loop, **self.kind)
+
+    def _take(self, fault: BaseException) -> None:
+        self.ended_by.append(fault)
+        self.told.set()
+
+
+@pytest.fixture(params=[SLOT, ALONE, LIMITED], ids=["slot", "alone", "limited"])
+def made(request: pytest.FixtureRequest) -> Iterator[Made]:
+    """A loop that is closed afterwards, and leaves no thread: for slots, for one that is alone, and with a limit."""
+    found = Made(request.param)
+    yield found
+    found.loop.close(PATIENCE_S)
+    assert our_threads() == []
+
+
+SPEAKING = pytest.mark.parametrize("made", [SLOT, LIMITED], ids=["slot", "limited"], indirect=True)
+
+
+# -- the loop
+
+
+def test_a_loop_that_nobody_needs_is_never_made(made: Made) -> None:
+    """Plain handlers pay for no thread, and for no asyncio."""
+    made.slot()
+    assert our_threads() == []
+    made.loop.close(PATIENCE_S)
+    made.loop.close(PATIENCE_S)
+    assert made.loop.closed
+    code = (
+        "import sys; from lambda_wire.bootstrap.loops import *; loop = EventLoop(print); SlotLoop(loop); loop.close(0);"
+        "print(*sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True, timeout=60
     )
     assert "lambda_wire.bootstrap.loops" in done.stdout.split()
-    assert "asyncio" not in done.stdout.split()
+    assert {"asyncio", "concurrent.futures"}.isdisjoint(done.stdout.split())
 
 
-def test_it_is_kept_until_it_is_closed() -> None:
-    """What a handler leaves running goes on with the next; closing cancels it. Then there may be another."""
-    loops: list[asyncio.AbstractEventLoop] = []
+def test_all_share_one_loop_in_one_thread(made: Made) -> None:
+    """Whoever needs it first; all at once, too."""
+    seen: set[tuple[asyncio.AbstractEventLoop, int]] = set()
+    together = threading.Barrier(8)
+
+    async def work() -> None:
+        seen.add((asyncio.get_running_loop(), threading.get_ident()))
+
+    def slot() -> None:
+        together.wait(PATIENCE_S)
+        made.slot().run(work())
+
+    with concurrent.futures.ThreadPoolExecutor(8) as slots:
+        for done in [slots.submit(slot) for _ in range(8)]:
+            done.result(PATIENCE_S)
+    assert len(seen) == 1
+    assert threading.get_ident() not in {ident for _, ident in seen}
+    assert our_threads() == ["lambda-wire-loop"]
+
+
+def test_it_is_kept_until_it_is_closed(made: Made) -> None:
+    """What a handler leaves running goes on after it; closing cancels it."""
     ended: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+    turns = threading.Semaphore(0)
 
     async def background() -> None:
         try:
-            await asyncio.Event().wait()
+            while True:
+                turns.release()
+                await asyncio.sleep(0)
         finally:
             ended.append("finally")
 
     async def work() -> None:
-        loops.append(asyncio.get_running_loop())
-        if len(loops) == 1:
-            tasks.append(asyncio.create_task(background()))
-        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(background()))
 
-    tasks: list[asyncio.Task[None]] = []
-    loop = EventLoop()
-    loop.run(work())
-    loop.run(work())
-    assert (loops[0] is loops[1], ended) == (True, [])
-    loop.close()
+    made.slot().run(work())
+    for _ in range(3):
+        assert turns.acquire(timeout=PATIENCE_S)
+    assert ended == []
+    made.loop.close(PATIENCE_S)
     assert ended == ["finally"]
-    loop.close()
-    loop.run(work())
-    assert loops[2] is not loops[0]
-    loop.close()
 
 
-def test_work_has_the_context_variables_of_its_caller_and_keeps_its_own() -> None:
+@pytest.mark.parametrize("fault", [OSError(24, "Too many open files"), RuntimeError("no policy"), SystemExit(3)])
+def test_a_loop_that_cannot_be_made_is_a_failure_of_who_needs_it(
+    made: Made, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each of them, and nobody waits for ever; the next one tries again."""
+    ran: list[str] = []
+
+    async def work() -> None:
+        ran.append("work")
+
+    def fail() -> asyncio.AbstractEventLoop:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", fail)
+        patch.setattr(asyncio.events, "new_event_loop", fail)
+        for _ in range(2):
+            with pytest.raises(type(fault)) as caught:
+                made.slot().run(work())
+            assert caught.value is fault
+    made.slot().run(work())
+    assert ran == ["work"]
+
+
+def test_a_thread_that_cannot_be_made_is_a_failure_too(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever needs it hears why."""
+
+    async def work() -> None:
+        raise AssertionError("never")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            made.slot().run(work())
+
+
+def test_a_loop_that_a_handler_stops_is_replaced(made: Made) -> None:
+    """What ran there is cancelled; the next one has another."""
+    seen: list[asyncio.AbstractEventLoop] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        seen.append(loop)
+        if len(seen) == 1:
+            loop.stop()
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        made.slot().run(work())
+    made.slot().run(work())
+    assert seen[0] is not seen[1]
+
+
+def test_a_task_factory_that_fails_is_a_failure(made: Made) -> None:
+    """A handler may have set any; nobody waits for ever."""
+
+    def refuse(loop: asyncio.AbstractEventLoop, *_: object, **__: object) -> Any:
+        loop.set_task_factory(None)
+        raise LookupError("no tasks here")
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_task_factory(refuse)
+
+    made.slot().run(work())
+    with pytest.raises(LookupError, match="no tasks here"):
+        made.slot().run(work())
+
+
+# -- what work raises
+
+
+def test_work_has_the_context_variables_of_its_caller_and_keeps_its_own(made: Made) -> None:
     """What it sets is seen by nobody else."""
     seen: list[str] = []
 
@@ -63,74 +209,492 @@ def test_work_has_the_context_variables_of_its_caller_and_keeps_its_own() -> Non
         seen.append(variable.get())
         variable.set("of the work")
 
-    loop = EventLoop()
+    slot = made.slot()
     token = variable.set("of the caller")
-    loop.run(work())
-    loop.run(work())
+    slot.run(work())
+    slot.run(work())
     assert (seen, variable.get()) == (["of the caller"] * 2, "of the caller")
     variable.reset(token)
-    loop.close()
 
 
-def test_what_is_posted_is_said_here_and_now() -> None:
-    """Nobody else waits."""
-    said: list[int] = []
-    loop = EventLoop()
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit("x"), asyncio.CancelledError(),
+        TimeoutError(),
+    ],
+)  # fmt: skip
+def test_what_work_raises_is_raised_to_who_waits(made: Made, fault: BaseException) -> None:
+    """Whatever it is, it does not end the loop: others run there."""
 
     async def work() -> None:
-        said.append(await loop.post(lambda: 7))
-        with pytest.raises(LookupError):
-            await loop.post(lambda: [][0])
+        raise fault
 
-    loop.run(work())
-    loop.close()
-    assert said == [7]
-
-
-@pytest.mark.parametrize("fault", [ValueError("x"), asyncio.CancelledError("x"), GeneratorExit("x")])
-def test_what_work_raises_is_raised(fault: BaseException) -> None:
-    """The loop goes on, and so does what else runs in it."""
-
-    async def work(raised: BaseException | None) -> None:
-        if raised is not None:
-            raise raised
-
-    loop = EventLoop()
-    with pytest.raises(type(fault)) as caught:
-        loop.run(work(fault))
-    assert caught.value is fault
-    loop.run(work(None))
-    loop.close()
+    slot = made.slot()
+    for _ in range(2):
+        with pytest.raises(type(fault)) as caught:
+            slot.run(work())
+        assert caught.value is fault
+    assert not made.loop.closed
+    assert made.ended_by == []
 
 
-@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt()])
-@pytest.mark.parametrize("where", ["handler", "loop"])
-def test_what_ends_the_process_lets_everything_clean_up(fault: BaseException, where: str) -> None:
-    """Before it is raised, wherever it came from: the handler, or, as a signal does, the loop itself."""
-    ended: list[str] = []
+# -- what work says
 
-    async def background() -> None:
+
+@SPEAKING
+def test_what_is_posted_is_said_by_the_thread_that_waits(made: Made) -> None:
+    """In the order in which it was posted, with the context variables of that thread; the poster has what it gives."""
+    said: list[object] = []
+
+    def say(what: int) -> int:
+        said.append((what, threading.get_ident(), variable.get()))
+        return what * 2
+
+    slot = made.slot()
+
+    async def work() -> None:
+        variable.set("of the work")
+        for what in range(3):
+            assert await slot.post(lambda what=what: say(what)) == what * 2  # type: ignore[misc]  # the default
+        assert await asyncio.gather(*(slot.post(lambda what=what: say(what)) for what in (3, 4))) == [6, 8]  # type: ignore[misc]  # the same
+
+    token = variable.set("of the slot")
+    slot.run(work())
+    assert said == [(what, threading.get_ident(), "of the slot") for what in range(5)]
+    variable.reset(token)
+
+
+@pytest.mark.parametrize("made", [ALONE], ids=["alone"], indirect=True)
+def test_one_that_is_alone_says_it_in_the_loop(made: Made) -> None:
+    """Nobody else waits for it."""
+    said: list[int] = []
+    slot = made.slot()
+
+    async def work() -> None:
+        assert await slot.post(lambda: said.append(threading.get_ident()) or 7) == 7
+        said.append(threading.get_ident())
+
+    slot.run(work())
+    assert said[0] == said[1] != threading.get_ident()
+
+
+@pytest.mark.parametrize("made", [ALONE, LIMITED], ids=["alone", "limited"], indirect=True)
+def test_who_only_speaks_gives_others_a_turn(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a time limit and a cancellation act in a handler that waits for nothing else."""
+    monkeypatch.setattr(loops, "_TURN_S", 0)
+    slot = made.slot()
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        for _ in range(1000):
+            await slot.post(lambda: None)
+        raise AssertionError("never had a turn")
+
+    with pytest.raises(asyncio.CancelledError):
+        slot.run(work())
+
+
+@SPEAKING
+def test_what_is_said_slowly_holds_up_no_time_limit(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it is cancelled in time."""
+    monkeypatch.setattr(loops, "_PATIENCE_S", 0.001)
+    slot = made.slot()
+    saying, cancelled = threading.Event(), threading.Event()
+
+    def say() -> None:
+        saying.set()
+        assert cancelled.wait(PATIENCE_S)
+
+    async def work() -> None:
+        task = asyncio.create_task(slot.post(say))
+        assert await asyncio.to_thread(saying.wait, PATIENCE_S)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        cancelled.set()
+
+    slot.run(work())
+    assert cancelled.is_set()
+
+
+@pytest.mark.parametrize("fault", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), TimeoutError()])
+def test_what_saying_raises_is_raised_to_who_posted(made: Made, fault: BaseException) -> None:
+    """It may catch it and post again."""
+    slot = made.slot()
+    caught: list[BaseException] = []
+
+    def fail() -> None:
+        raise fault
+
+    async def work() -> None:
+        try:
+            await slot.post(fail)
+        except BaseException as it:  # noqa: BLE001  # all of them
+            caught.append(it)
+        assert await slot.post(lambda: 7) == 7
+
+    slot.run(work())
+    assert [type(it) for it in caught] == [type(fault)]
+
+
+@pytest.mark.parametrize("made", [SLOT], ids=["slot"], indirect=True)
+def test_what_nobody_waits_for_any_more_is_not_said(made: Made) -> None:
+    """Who was cancelled before his words were said has not said them; the next one's are."""
+    slot, said = made.slot(), list[str]()
+    posted, cancelled = threading.Event(), threading.Event()
+
+    def block() -> None:
+        posted.set()
+        assert cancelled.wait(PATIENCE_S)
+        said.append("first")
+
+    async def work() -> None:
+        first = asyncio.create_task(slot.post(block))
+        second = asyncio.create_task(slot.post(lambda: said.append("never")))
+        await asyncio.to_thread(posted.wait)
+        second.cancel()
+        with suppress(asyncio.CancelledError):
+            await second
+        cancelled.set()
+        await first
+        await slot.post(lambda: said.append("last"))
+
+    slot.run(work())
+    assert said == ["first", "last"]
+
+
+def test_who_speaks_after_the_end_is_answered_at_once(made: Made) -> None:
+    """A task that outlives its invocation says it where it runs; nobody listens any more, and nobody waits for ever."""
+    slot = made.slot()
+    go, done = threading.Event(), threading.Event()
+    said: list[object] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    def refuse() -> None:
+        said.append("tried")
+        raise LocalProtocolError("complete")
+
+    async def late() -> None:
+        await asyncio.to_thread(go.wait)
+        try:
+            await slot.post(refuse)
+        except LocalProtocolError as fault:
+            said.append(str(fault))
+        done.set()
+
+    async def work() -> None:
+        tasks.append(asyncio.create_task(late()))
+
+    slot.run(work())
+    go.set()
+    assert done.wait(PATIENCE_S)
+    assert said == ["tried", "complete"]
+
+
+@pytest.mark.parametrize("made", [SLOT], ids=["slot"], indirect=True)
+def test_who_speaks_at_the_end_is_answered_too(made: Made) -> None:
+    """What was posted while the work ended, and not heard, is refused: its poster does not wait for ever."""
+    slot = made.slot()
+    saying, go, done = threading.Event(), threading.Event(), threading.Event()
+    refused: list[type[BaseException]] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    def block() -> None:
+        saying.set()
+        assert go.wait(PATIENCE_S)
+
+    async def late() -> None:
+        try:
+            await slot.post(lambda: None)
+        except LocalProtocolError as fault:
+            refused.append(type(fault))
+        done.set()
+
+    async def work() -> None:
+        first = asyncio.create_task(slot.post(block))
+        assert await asyncio.to_thread(saying.wait, PATIENCE_S)
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: tasks.append(loop.create_task(late())))
+        task.add_done_callback(lambda _: loop.call_soon(lambda: loop.call_soon(go.set)))
+        tasks.append(first)
+
+    slot.run(work())
+    assert done.wait(PATIENCE_S)
+    assert refused == [LocalProtocolError]
+
+
+def test_who_has_a_loop_of_his_own_speaks_there(made: Made) -> None:
+    """A plain handler may run one: nobody waits in ``run``."""
+    slot = made.slot()
+    assert asyncio.run(slot.post(threading.get_ident)) == threading.get_ident()
+
+
+# -- the end
+
+
+def waiting(begun: threading.Event, ended: list[str]) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def work() -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
-            ended.append("background")
+            ended.append("finally")
+
+    return work
+
+
+def test_closing_cancels_what_runs_and_says_why(made: Made) -> None:
+    """``finally`` clauses run; who waits is told that the runtime has ended, and nothing runs any more."""
+    begun, ended = threading.Event(), list[str]()
+    slot = made.slot()
+    with concurrent.futures.ThreadPoolExecutor() as slots:
+        running = slots.submit(slot.run, waiting(begun, ended)())
+        assert begun.wait(PATIENCE_S)
+        made.loop.close(PATIENCE_S)
+        with pytest.raises(Stopped, match="the runtime has ended") as caught:
+            running.result(PATIENCE_S)
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert ended == ["finally"]
+    assert our_threads() == []
+    with pytest.raises(Stopped, match="the runtime has ended"):
+        slot.run(waiting(begun, ended)())
+    assert ended == ["finally"]
+
+
+def test_closing_leaves_a_failure_what_it_is(made: Made) -> None:
+    """What the handler raises while it cleans up is not hidden."""
+    begun = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("in finally")
+
+    with concurrent.futures.ThreadPoolExecutor() as slots:
+        running = slots.submit(made.slot().run, work())
+        assert begun.wait(PATIENCE_S)
+        made.loop.close(PATIENCE_S)
+        with pytest.raises(LookupError, match="in finally"):
+            running.result(PATIENCE_S)
+
+
+def test_work_may_speak_while_it_is_cancelled(made: Made) -> None:
+    """Whoever waits listens until it has ended."""
+    begun, said = threading.Event(), list[str]()
+    slot = made.slot()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await slot.post(lambda: said.append("last words"))
+
+    with concurrent.futures.ThreadPoolExecutor() as slots:
+        running = slots.submit(slot.run, work())
+        assert begun.wait(PATIENCE_S)
+        made.loop.close(PATIENCE_S)
+        with pytest.raises(Stopped):
+            running.result(PATIENCE_S)
+    assert said == ["last words"]
+
+
+def test_closing_waits_no_longer_than_it_is_told(made: Made) -> None:
+    """A loop that does not come to its end is left."""
+    begun, go = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        assert go.wait(PATIENCE_S)
+
+    with concurrent.futures.ThreadPoolExecutor() as slots:
+        running = slots.submit(made.slot().run, work())
+        assert begun.wait(PATIENCE_S)
+        made.loop.close(0)
+        assert our_threads() == ["lambda-wire-loop"]
+        go.set()
+        running.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt()])
+def test_a_task_that_nobody_waits_for_may_end_the_process(made: Made, fault: BaseException) -> None:
+    """What else runs is cancelled; whoever made the loop is told."""
+    begun, ended = threading.Event(), list[str]()
 
     def leave() -> None:
         raise fault
 
     async def work() -> None:
-        task = asyncio.create_task(background())
-        await asyncio.sleep(0)
-        try:
-            if where == "handler":
-                leave()
-            asyncio.get_running_loop().call_soon(leave)
-            await task
-        finally:
-            ended.append("handler")
+        asyncio.get_running_loop().call_soon(leave)
+        await waiting(begun, ended)()
 
-    loop = EventLoop()
-    with pytest.raises(type(fault)):
-        loop.run(work())
-    assert sorted(ended) == ["background", "handler"]
-    loop.close()
+    with pytest.raises(Stopped):
+        made.slot().run(work())
+    assert made.told.wait(PATIENCE_S)
+    assert made.ended_by == [fault]
+    assert made.loop.closed
+    assert ended == ["finally"]
+
+
+def test_work_that_came_just_before_that_is_cancelled_too(made: Made) -> None:
+    """It is let in, and not begun: it is not forgotten, which would leave who waits for it waiting for ever."""
+    reached, go, ended = threading.Event(), threading.Event(), threading.Event()
+    ran: list[str] = []
+
+    def leave() -> None:
+        reached.set()
+        assert go.wait(PATIENCE_S)
+        sys.exit(3)
+
+    async def leaves() -> None:
+        asyncio.get_running_loop().call_soon(leave)
+        await asyncio.Event().wait()
+
+    async def late() -> None:
+        ran.append("begun")
+        await asyncio.Event().wait()
+
+    with concurrent.futures.ThreadPoolExecutor() as slots:
+        first = slots.submit(made.slot().run, leaves())
+        assert reached.wait(PATIENCE_S)
+        faults: list[BaseException] = []
+        cancel = made.loop.start(late(), faults, ended.set)
+        go.set()
+        with pytest.raises(Stopped):
+            first.result(PATIENCE_S)
+        assert ended.wait(PATIENCE_S)
+    assert [type(fault) for fault in faults] == [asyncio.CancelledError]
+    assert ran == ["begun"]
+    made.loop.close(PATIENCE_S)
+    cancel()
+
+
+def test_work_that_is_cancelled_before_it_has_begun_never_begins(made: Made) -> None:
+    """And whoever waits for it hears of its end."""
+    reached, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    async def blocks() -> None:
+        reached.set()
+        assert go.wait(PATIENCE_S)
+
+    async def never() -> None:
+        raise AssertionError("never")
+
+    with concurrent.futures.ThreadPoolExecutor() as slots:
+        first = slots.submit(made.slot().run, blocks())
+        assert reached.wait(PATIENCE_S)
+        faults: list[BaseException] = []
+        made.loop.start(never(), faults, ended.set)()
+        go.set()
+        first.result(PATIENCE_S)
+        assert ended.wait(PATIENCE_S)
+    assert [type(fault) for fault in faults] == [asyncio.CancelledError]
+
+
+# -- a signal, in the main thread
+
+
+class Interrupted:
+    """Has the main thread interrupted by a signal, whose handler raises."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._before = signal.getsignal(signal.SIGUSR1)
+        self.fault: BaseException = Stopped("SIGTERM was received")
+        signal.signal(signal.SIGUSR1, self._raise)
+
+    def _raise(self, *_: object) -> None:
+        raise self.fault
+
+    def now(self) -> None:
+        """Interrupt it."""
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def close(self) -> None:
+        signal.signal(signal.SIGUSR1, self._before)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupted]:
+    """What interrupts; cleaning up may take as long as a busy machine needs."""
+    monkeypatch.setattr(loops, "CLEANUP_S", PATIENCE_S)
+    found = Interrupted(monkeypatch)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("fault", [Stopped("SIGTERM was received"), KeyboardInterrupt(), ValueError("alarm")])
+def test_a_signal_cancels_what_runs(made: Made, interrupted: Interrupted, fault: BaseException) -> None:
+    """Its ``finally`` clauses have run, and may have spoken, before the signal's own exception is raised."""
+    interrupted.fault = fault
+    said: list[str] = []
+    slot = made.slot()
+
+    async def work() -> None:
+        interrupted.now()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await slot.post(lambda: said.append("last words"))
+
+    with pytest.raises(type(fault)) as caught:
+        slot.run(work())
+    assert caught.value is fault
+    assert said == ["last words"]
+    assert not made.loop.closed
+
+
+@pytest.mark.parametrize("fault", [Stopped("SIGTERM was received"), KeyboardInterrupt()])
+def test_work_that_ends_as_if_nothing_were_is_whole(made: Made, interrupted: Interrupted, fault: BaseException) -> None:
+    """To stop is remembered elsewhere; anything else is raised all the same."""
+    interrupted.fault = fault
+    done: list[str] = []
+
+    async def work() -> None:
+        interrupted.now()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        done.append("done")
+
+    if isinstance(fault, Stopped):
+        made.slot().run(work())
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            made.slot().run(work())
+    assert done == ["done"]
+
+
+def test_what_work_raises_when_it_is_interrupted_is_not_hidden(made: Made, interrupted: Interrupted) -> None:
+    """As when the loop is closed."""
+
+    async def work() -> None:
+        interrupted.now()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("in finally")
+
+    with pytest.raises(LookupError, match="in finally"):
+        made.slot().run(work())
+
+
+def test_a_signal_waits_for_no_work_that_does_not_end(
+    made: Made, interrupted: Interrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left after its time to clean up."""
+    monkeypatch.setattr(loops, "CLEANUP_S", 0.001)
+    go = threading.Event()
+
+    async def work() -> None:
+        interrupted.now()
+        assert go.wait(PATIENCE_S)
+
+    with pytest.raises(Stopped, match="SIGTERM was received"):
+        made.slot().run(work())
+    go.set()

@@ -26,9 +26,10 @@ from lambda_wire import (
     StreamInterrupted,
 )
 from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT
+from lambda_wire.bootstrap.alone import serve_alone
 from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.invoking import Invoker
-from lambda_wire.bootstrap.loops import EventLoop
+from lambda_wire.bootstrap.stopping import Stop
 from tests.bootstrap_parts import RecordingRuntime, invocation, served
 
 STREAMED = ["ResponseStarted", "ResponseChunk", "ResponseFinished"]
@@ -459,12 +460,8 @@ def soon(limit_s: float | None, handler: Callable[[object, Any], object], *, mar
     """Let ``handler`` run with a deadline that is so far away."""
     deadline_ms = None if limit_s is None else int((time.time() + limit_s) * 1000)
     runtime = RecordingRuntime(invocation(deadline_ms=deadline_ms), invocation("next"))
-    loop = EventLoop()
-    try:
-        with pytest.raises(ConnectionLost):
-            Invoker(handler, alone=True, margin_ms=margin_ms).answer(iter(runtime.next_invocation, None), runtime, loop)
-    finally:
-        loop.close()
+    with pytest.raises(ConnectionLost):
+        serve_alone(Invoker(handler, alone=True, margin_ms=margin_ms), runtime, [], Stop())
     return runtime
 
 

@@ -27,6 +27,7 @@ from lambda_wire import (
     BufferedResponse,
     ConnectionClosed,
     ConnectionLost,
+    ErrorReported,
     Invocation,
     NextAsked,
     Refused,
@@ -34,6 +35,7 @@ from lambda_wire import (
     RequestRefused,
     ResponseChunk,
     ResponseFailed,
+    ResponseFinished,
     ResponseStarted,
     StreamingResponse,
 )
@@ -412,34 +414,21 @@ def test_a_slot_whose_poll_fails_tries_again_while_others_go_on(cut: bool) -> No
 
 
 class Failing(Endless):
-    """A runtime whose polls fail as often as is said, then serve, then fail for ever."""
+    """A runtime whose polls fail as often as is said, then serve, then fail for ever, or stay open."""
 
-    def __init__(self, *faults: Exception, then: tuple[Invocation, ...] = ()) -> None:
+    def __init__(self, *faults: Exception, then: tuple[Invocation, ...] = (), stays: bool = False) -> None:
         super().__init__(*then)
         self.faults = list(faults)
+        self.stays = stays
         self.polls = 0
-        self.begun = threading.Event()
 
     def next_invocation(self, *, timeout: float | None = None) -> Invocation:
-        self.begun.set()
         self.polls += 1
         if self.faults:
             raise self.faults.pop(0)
-        if self.waiting:
-            return self.waiting.pop(0)
+        if self.waiting or self.stays:
+            return super().next_invocation()
         raise ConnectionLost("gone")
-
-
-class Recorded(threading.Event):
-    """An event that is never set in time, and does not wait for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[float | None] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waits.append(timeout)
-        return super().wait(0)
 
 
 BACKOFF = [0.05, 0.1, 0.2, 0.4, 0.8]
@@ -467,35 +456,71 @@ def test_the_tries_are_bounded_and_counted_anew_after_one_that_served(waits: lis
     assert (runtime.polls, runtime.kinds, waits) == (3 + 1 + 6, ["BufferedResponse"], BACKOFF[:3] + BACKOFF)
 
 
+def test_an_outage_costs_no_slot(waits: list[float | None]) -> None:
+    """While another slot is busy through it, one that has failed too often tries on, as late as ever, and serves."""
+    begun, go = threading.Event(), threading.Event()
+
+    def handler(event: object, context: object) -> object:
+        if event == "busy":
+            begun.set()
+            assert go.wait(PATIENCE_S)
+        return event
+
+    busy = Endless(invocation("busy"))
+    out = Failing(*[ConnectionLost("gone")] * 9, then=(invocation("back"),), stays=True)
+    with slots_of(handler, busy, out) as served:
+        assert out.idle.wait(PATIENCE_S)
+        assert not served.ended.done()
+        go.set()
+        assert busy.idle.wait(PATIENCE_S)
+    assert out.kinds == busy.kinds == ["BufferedResponse"]
+    assert waits == BACKOFF + [0.8] * 4
+
+
 @pytest.mark.usefixtures("waits")
-def test_a_slot_that_gives_up_is_said_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same reason once."""
+def test_a_slot_that_cannot_poll_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same reason once, however many slots have it."""
     good = Endless()
     reasons = [RemoteProtocolError("odd"), RemoteProtocolError("odd"), RequestRefused(Refused(status=500))]
-    bad = [Failing(*[reason] * 6) for reason in reasons]
+    bad = [Failing(*[reason] * 7, stays=True) for reason in reasons]
     with slots_of(lambda event, context: event, good, *bad) as served:
-        for runtime, slot in zip(bad, served.slots._slots[1:], strict=True):
-            assert runtime.begun.wait(PATIENCE_S)
-            slot.thread.join(PATIENCE_S)
-        good.waiting.append(invocation(1))
+        assert all(runtime.idle.wait(PATIENCE_S) for runtime in bad)
         assert not served.ended.done()
         assert isinstance(served.end(), Enough)
-    assert [runtime.polls for runtime in bad] == [6] * 3
-    assert good.kinds == ["BufferedResponse"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert all(line.startswith("lambda-wire: a slot has given up, others go on: ") for line in lines)
+    assert all(line.startswith("lambda-wire: a slot cannot poll, others go on: ") for line in lines)
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_slot_that_cannot_poll_again_is_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was over is news when it comes again."""
+    gone = [ConnectionLost("gone")] * 6
+
+    class Twice(Failing):
+        def respond(self, invocation: Invocation, payload: BytesLike, *, content_type: str = "") -> Accepted | Refused:
+            self.faults += [] if self.said else gone
+            return super().respond(invocation, payload)
+
+    bad = Twice(*gone, then=(invocation(1), invocation(2)), stays=True)
+    with slots_of(lambda event, context: event, Endless(), bad):
+        assert bad.idle.wait(PATIENCE_S)
+    assert bad.kinds == ["BufferedResponse"] * 2
+    assert capsys.readouterr().err == "lambda-wire: a slot cannot poll, others go on: gone\n" * 2
 
 
 @pytest.mark.usefixtures("waits")
 def test_slots_that_all_fail_together_are_one_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who gives up while the others fail, too, says nothing: the last of them does, for all."""
+    """Who is out while the others fail, too, says nothing: the last of them does, for all."""
     together = threading.Barrier(3)
 
     class Together(Failing):
         def next_invocation(self, *, timeout: float | None = None) -> Invocation:
-            together.wait(PATIENCE_S)
-            return super().next_invocation()
+            if self.polls < 6:
+                together.wait(PATIENCE_S)
+                return super().next_invocation()
+            assert self.stopped.wait(PATIENCE_S)
+            raise ConnectionLost("ended")
 
     with slots_of(lambda event, context: event, *(Together() for _ in range(3))) as served:
         assert str(served.ended.result(PATIENCE_S)) == "gone"
@@ -593,8 +618,16 @@ class Kinds:
     def deaf(self):
         print("running", flush=True)
         threading.Event().wait()
+    def half(self):
+        yield "half"
+        self.deaf()
+    def answered(self):
+        context.response_writer().write_and_finish("whole")
+        self.deaf()
 
-def handler(event, context):
+def handler(event, given):
+    global context
+    context = given
     return getattr(Kinds(), event)()
 """
 STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -653,16 +686,87 @@ def test_an_async_handler_is_cancelled_after_its_grace_time(number: signal.Signa
     assert "lambda-wire:" not in err
 
 
-def test_a_plain_handler_that_does_not_end_is_left_with_a_line(tmp_path: Path) -> None:
-    """It cannot be interrupted."""
+@pytest.mark.parametrize("kind", ["deaf", "half"])
+def test_a_plain_handler_that_does_not_end_is_reported_and_left(kind: str, tmp_path: Path) -> None:
+    """It cannot be interrupted: its caller is told without it, by a report, or in trailers."""
     with service_of() as (address, listener), ExitStack() as stack:
         child = stack.enter_context(running_child(address, STOPPING, tmp_path, "--concurrency", "2"))
         held, _ = polls_of(listener, 2, stack)
-        told(held, "deaf", request_id="r7")
+        told(held, kind, request_id="r7")
         assert child.line() == "running\n"
         child.send()
         child.send()
-        assert child.end() == (0, "", "lambda-wire: invocation r7 still runs: it ends with the process\n")
+        if kind == "deaf":
+            assert json.loads(answer_of(held))["errorType"] == "Runtime.ExitError"
+        else:
+            assert isinstance(held.hear(), ResponseStarted)
+            assert held.hear() == ResponseChunk(data=b"half")
+            failed = held.hear()
+            assert isinstance(failed, ResponseFailed)
+            assert failed.error_type == "Runtime.ExitError"
+            held.say(Accepted())
+        code, out, err = child.end()
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        "[ERROR] Runtime.ExitError: the runtime process ends: Stopped: the runtime has ended",
+        "lambda-wire: invocation r7 still runs: it ends with the process",
+    ]
+
+
+def test_a_plain_handler_that_does_not_end_is_left_by_a_service_that_does_not_answer(tmp_path: Path) -> None:
+    """Nobody waits for it longer than the process has time."""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, STOPPING, tmp_path, "--concurrency", "2"))
+        held, _ = polls_of(listener, 2, stack)
+        told(held, "deaf")
+        assert child.line() == "running\n"
+        child.send()
+        assert isinstance(held.hear(), ErrorReported)
+        assert child.end()[0] == 0
+
+
+def test_a_handler_whose_response_has_ended_is_left_with_a_line(tmp_path: Path) -> None:
+    """Its caller has the whole response: there is nothing to report."""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, STOPPING, tmp_path, "--concurrency", "2"))
+        held, _ = polls_of(listener, 2, stack)
+        told(held, "answered")
+        assert isinstance(held.hear(), ResponseStarted)
+        assert held.hear() == ResponseChunk(data=b"whole")
+        assert isinstance(held.hear(), ResponseFinished)
+        held.say(Accepted())
+        assert child.line() == "running\n"
+        child.send()
+        assert child.end() == (0, "", "lambda-wire: invocation id-1 still runs: it ends with the process\n")
+
+
+SWALLOWS = """
+import os, signal
+try: os.kill(os.getpid(), signal.SIGTERM)
+except BaseException: pass
+def handler(event, context): return event
+"""
+
+
+def test_a_signal_that_loading_swallowed_ends_slots_before_the_first_poll(tmp_path: Path) -> None:
+    """As it does one that is alone: nothing is asked for, and the process ends."""
+    service = ScriptedService(invocation(1))
+    with service, running_child(service.address, SWALLOWS, tmp_path, "--concurrency", "2") as child:
+        assert child.end() == (0, "", "")
+    assert service.asked == []
+
+
+SWALLOWS_LATER = SWALLOWS.replace("os.kill(os.getpid(), signal.SIGTERM)", 'print("importing"); signal.pause()')
+
+
+def test_a_second_signal_after_one_that_was_swallowed_ends_slots_too(tmp_path: Path) -> None:
+    """However many come, and whenever."""
+    service = ScriptedService()
+    with service, running_child(service.address, SWALLOWS_LATER, tmp_path, "--concurrency", "2") as child:
+        assert child.line() == "importing\n"
+        child.send()
+        child.send()
+        assert child.end() == (0, "", "")
 
 
 def test_a_signal_before_all_slots_have_begun_ends_those_that_have(monkeypatch: pytest.MonkeyPatch) -> None:

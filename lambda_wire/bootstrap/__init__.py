@@ -7,7 +7,8 @@ How it ends, and with which exit code:
 
 - SIGTERM or Ctrl-C: 0. While it polls, at once. A running invocation has ``GRACE_S`` to end by itself; then it is
   interrupted: ``Stopped``, a ``SystemExit``, is raised in the handler, whose ``finally`` clauses run; the invocation is
-  reported as ``Runtime.ExitError``. With many slots an async handler is cancelled; a plain one cannot be interrupted.
+  reported as ``Runtime.ExitError``. Async handlers are cancelled instead. With many slots a plain one cannot be
+  interrupted: it is reported, and left.
 - The handler cannot be loaded: 1, after it was reported to ``/init/error``.
 - SnapStart: a hook fails before the snapshot: 64, after the restore: 65; both are reported, as AWS's client does it.
 - The Runtime API is gone, refuses the poll, or gives an invocation again whose answer it did not know: 1.
@@ -32,9 +33,6 @@ from lambda_wire.sync import Runtime, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import NoReturn
-
     from lambda_wire._events import Invocation
     from lambda_wire.bootstrap.failures import Unanswerable
 
@@ -80,8 +78,9 @@ def _serve_until_stopped(
         if code is not None:
             return code
         if concurrency > 1:
-            _serve_slots(handler, runtime, address, concurrency, margin_ms)
-        _serve(handler, runtime, stop, margin_ms=margin_ms)
+            _serve_slots(handler, runtime, address, stop, concurrency, margin_ms)
+        else:
+            _serve(handler, runtime, stop, margin_ms=margin_ms)
     except (Exception, SystemExit) as fault:
         if stop.asked and isinstance(fault, ConnectionLost):
             return 0
@@ -120,32 +119,21 @@ def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> 
 
 def _serve(handler: Handler, runtime: Runtime, stop: Stop, *, alone: bool = True, margin_ms: int | None = None) -> None:
     stop.end_polls(runtime.stop_polling)
-    first = None if stop.asked else _asked_for(runtime)
+    if stop.asked:
+        return
+    come = _asked_for(runtime)
+    from lambda_wire.bootstrap.alone import serve_alone
     from lambda_wire.bootstrap.invoking import Invoker
-    from lambda_wire.bootstrap.loops import EventLoop
 
-    loop = EventLoop()
-    try:
-        Invoker(handler, alone=alone, margin_ms=margin_ms).answer(_polled(runtime, first, stop), runtime, loop)
-    finally:
-        loop.close()
+    serve_alone(Invoker(handler, alone=alone, margin_ms=margin_ms), runtime, come, stop)
 
 
-def _asked_for(runtime: Runtime) -> Invocation | None:
+def _asked_for(runtime: Runtime) -> list[Invocation]:
     """Send a poll without waiting for its answer; it stays open. Return the answer if it is there already."""
     try:
-        return runtime.next_invocation(timeout=0)
+        return [runtime.next_invocation(timeout=0)]
     except TimeoutError:
-        return None
-
-
-def _polled(runtime: Runtime, first: Invocation | None, stop: Stop) -> Iterator[Invocation]:
-    invocation = first
-    while invocation or not stop.asked:
-        invocation = invocation or runtime.next_invocation()
-        with stop.delayed():
-            yield invocation
-        invocation = None
+        return []
 
 
 def _restored(runtime: Runtime) -> int | None:
@@ -158,7 +146,9 @@ def _restored(runtime: Runtime) -> int | None:
     return take_snapshot(runtime)
 
 
-def _serve_slots(handler: Handler, runtime: Runtime, address: str, concurrency: int, margin_ms: int | None) -> NoReturn:
+def _serve_slots(
+    handler: Handler, runtime: Runtime, address: str, stop: Stop, concurrency: int, margin_ms: int | None
+) -> None:
     from contextlib import ExitStack
 
     from lambda_wire.bootstrap.invoking import Invoker
@@ -166,7 +156,10 @@ def _serve_slots(handler: Handler, runtime: Runtime, address: str, concurrency: 
 
     with ExitStack() as others:
         runtimes = [runtime, *(others.enter_context(connect(address)) for _ in range(concurrency - 1))]
-        Slots(Invoker(handler, alone=False, margin_ms=margin_ms), runtimes).serve()
+        slots = Slots(Invoker(handler, alone=False, margin_ms=margin_ms), runtimes)
+        stop.end_polls(lambda: slots.end(Stopped("a signal was received")))
+        if not stop.asked:  # the handler's module may have swallowed it
+            slots.serve()
 
 
 def _load_or_report(name: str, runtime: Runtime) -> Handler | None:

@@ -13,7 +13,7 @@ from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import RuntimeFault, write_log
-from lambda_wire.bootstrap.loops import Loop
+from lambda_wire.bootstrap.loops import SlotLoop
 from lambda_wire.bootstrap.writer import ResponseWriter
 
 __all__ = ["Client", "ClientContext", "CognitoIdentity", "LambdaContext"]
@@ -84,7 +84,7 @@ class LambdaContext(_Shown):
         RuntimeFault: ``Runtime.LambdaContextUnmarshalError``: client context or identity is no JSON object.
     """
 
-    def __init__(self, invocation: Invocation, answer: Answer, loop: Loop) -> None:
+    def __init__(self, invocation: Invocation, answer: Answer, loop: SlotLoop) -> None:
         said = _object(_parsed(invocation.client_context, "Client Context"), "Client Context")
         identity = _object(_parsed(invocation.cognito_identity, "Cognito Identity"), "Cognito Identity")
         self.aws_request_id: str = invocation.request_id

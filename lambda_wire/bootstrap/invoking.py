@@ -14,10 +14,10 @@ from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.failures import Unanswerable, ends_process, flush_logs
 from lambda_wire.bootstrap.loading import Handler
 from lambda_wire.bootstrap.logs import current_request_id
-from lambda_wire.bootstrap.loops import Loop
+from lambda_wire.bootstrap.loops import SlotLoop
 from lambda_wire.bootstrap.marshalling import read_event
 from lambda_wire.bootstrap.returning import send
-from lambda_wire.sync import Runtime
+from lambda_wire.bootstrap.stopping import CLEANUP_S, Stopped
 
 __all__ = ["Invoker"]
 
@@ -36,24 +36,32 @@ class Invoker:
         self._alone = alone
         self._margin_ms = margin_ms
 
-    def answer(self, invocations: Iterable[Invocation], runtime: Runtime, loop: Loop) -> None:
-        """Answer one after the other with what the handler returns or raises.
+    @property
+    def limits(self) -> bool:
+        """Whether async handlers are cancelled before their deadline."""
+        return self._margin_ms is not None
+
+    def answer(self, answers: Iterable[Answer], loop: SlotLoop) -> None:
+        """Answer one invocation after the other with what the handler returns or raises.
 
         Raises:
             Unanswerable: The service gives an invocation again whose answer it refused.
             BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
-                And whatever ``invocations`` raises.
+                And whatever ``answers`` raises.
         """
-        unanswerable: Invocation | None = None
-        for invocation in invocations:
-            if invocation == unanswerable:
-                raise Unanswerable(invocation.request_id)
-            answer = Answer(runtime, invocation)
-            copy_context().run(self._invoke, invocation, answer, loop)
-            unanswerable = invocation if answer.unanswerable else None
+        unanswerable: tuple[str, str] | None = None
+        for answer in answers:
+            attempt = answer.request_id, answer.invocation.invocation_id
+            if attempt == unanswerable:
+                raise Unanswerable(answer.request_id)
+            copy_context().run(self._invoke, answer, loop)
+            answer.close()
+            unanswerable = attempt if answer.unanswerable else None
             flush_logs()
+            del answer  # not held while it polls
 
-    def _invoke(self, invocation: Invocation, answer: Answer, loop: Loop) -> None:
+    def _invoke(self, answer: Answer, loop: SlotLoop) -> None:
+        invocation = answer.invocation
         current_request_id.set(invocation.request_id)
         self._set_trace_id(invocation.trace_id)
         try:
@@ -61,7 +69,7 @@ class Invoker:
             result = self._handler(read_event(invocation), context)
             send(result, answer, loop, self._limit_s(invocation))
         except BaseException as fault:
-            answer.fail(fault)
+            answer.fail(fault, patience_s=CLEANUP_S if isinstance(fault, Stopped) else -1)
             if ends_process(fault):
                 raise
         finally:

@@ -1,80 +1,267 @@
-"""The event loop of async handlers, for a runtime that runs one invocation at a time."""
+"""The event loop of async handlers: one for the process, in a thread of its own, made when the first of them needs it.
+
+Whoever serves an invocation, the main thread or that of a slot, waits until its async handler has ended. What such a
+handler says to the service may block until a slow reader has taken it. In the loop that would hold up all others, so it
+is said by the thread that waits: each connection is used by one thread, whatever its handler is. One that is alone, and
+has no time limit, holds up nobody: what it says is said in the loop, which saves two changes of threads.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from lambda_wire._errors import LocalProtocolError
+from lambda_wire.bootstrap.failures import is_cancellation
+from lambda_wire.bootstrap.stopping import CLEANUP_S, Stopped
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
 
-__all__ = ["EventLoop", "Loop", "settled"]
+__all__ = ["EventLoop", "SlotLoop"]
 
+#: How long what is said in the loop may go on without a turn for what else runs there, such as a cancellation. A turn
+#: costs as much as what is said.
+_TURN_S: Final = 0.001
+#: How long the loop of a handler that is alone waits for what it says, before others have a turn: most is said sooner.
+_PATIENCE_S: Final = 0.05
 _T = TypeVar("_T")
-
-
-class Loop(Protocol):
-    """Where async handlers run, seen by the thread that serves one."""
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:  # Any: what asyncio leaves open
-        """Run ``work`` to its end, with the context variables of this thread."""
-
-    async def post(self, say: Callable[[], _T]) -> _T:
-        """Have something said to the service, on behalf of ``work``."""
-        ...
+_Work: TypeAlias = Coroutine[Any, Any, None]  # Any: what asyncio leaves open
+_Asks: TypeAlias = "SimpleQueue[tuple[Future[Any], Callable[[], object]] | None]"  # Any: what is said gives anything
 
 
 class EventLoop:
-    """A loop of its own, made when the first async handler needs it, and kept across invocations."""
+    """The loop, and its thread. ``asyncio`` is imported with the first work.
 
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
+    Args:
+        ended_by: Told of what a task raised to end the process, such as ``SystemExit``, when nobody waits for the task.
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:  # Any: what asyncio leaves open
-        """Run ``work`` to its end, with the context variables of this thread."""
+    Attributes:
+        closed: Whether it takes no more work.
+    """
+
+    def __init__(self, ended_by: Callable[[BaseException], None]) -> None:
+        self._ended_by = ended_by
+        self._changing = Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
+        self._closing: asyncio.Event
+        self.closed: bool = False
+
+    def start(self, work: _Work, faults: list[BaseException], done: Callable[[], None]) -> Callable[[], None]:
+        """Run ``work`` as a task, with the context variables of this thread; return what cancels it.
+
+        What it raises is put into ``faults`` before ``done`` is called. Raised in the loop, some of it would end the
+        loop; and asyncio would hold it, with all that the handler held, until the garbage collector comes. So would
+        Python 3.11 what a coroutine returns.
+
+        Raises:
+            Stopped: The loop was closed.
+            Exception: It cannot be made, for want of file descriptors or threads.
+        """
+        tasks: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            settled = _settled(work, faults)
+            try:
+                task = loop.create_task(settled)
+            except BaseException as fault:  # noqa: BLE001  # a handler may have set any task factory
+                settled.close()
+                faults.append(fault)
+                end(None)
+            else:
+                tasks.append(task)
+                task.add_done_callback(end)
+
+        def end(task: asyncio.Task[None] | None) -> None:
+            work.close()  # it has not begun, if it was cancelled before
+            if task is not None and task.cancelled():
+                faults.append(asyncio.CancelledError())
+            done()
+
+        def cancel() -> None:
+            with suppress(RuntimeError):  # the loop has ended, and all with it
+                loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+
         import asyncio
 
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        faults: list[BaseException] = []
+        with self._changing:
+            try:
+                if self.closed:
+                    raise Stopped("the runtime has ended")
+                loop = self._loop = self._loop or self._made()
+            except BaseException:
+                work.close()
+                raise
+            loop.call_soon_threadsafe(begin)
+        return cancel
+
+    def close(self, seconds: float) -> None:
+        """Cancel what still runs, and wait for it, but no longer than that."""
+        with self._changing:
+            was_closed, self.closed = self.closed, True
+        if self._loop is not None and self._thread is not None:
+            if not was_closed:
+                self._loop.call_soon_threadsafe(self._closing.set)
+            self._thread.join(seconds)
+
+    def _made(self) -> asyncio.AbstractEventLoop:
+        from concurrent.futures import Future
+
+        made: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = Thread(target=self._run, args=(made,), name="lambda-wire-loop", daemon=True)
+        self._thread.start()
+        return made.result()
+
+    def _run(self, made: Future[asyncio.AbstractEventLoop]) -> None:
+        import asyncio
+
+        runner = asyncio.Runner()
         try:
-            self._runner.run(settled(work, faults), context=copy_context())
-            if faults:
-                raise faults.pop()
-        except (SystemExit, KeyboardInterrupt):  # raised in the loop: the handler's ``finally`` clauses run now
-            loop = self._runner.get_loop()
-            loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
-            raise
+            runner.get_loop()
+        except BaseException as fault:  # noqa: BLE001  # raised by who needs the loop
+            made.set_exception(fault)
+            del made  # the traceback of ``fault`` holds this frame
+            return
+        with runner:
+            try:
+                runner.run(self._until_closed(made))
+            except (SystemExit, KeyboardInterrupt) as fault:  # of a task that nobody waits for
+                with self._changing:
+                    self.closed = True
+                self._ended_by(fault)
+            except RuntimeError:  # a handler has stopped it: the next one has another
+                with self._changing:
+                    self._loop = None
+            runner.run(asyncio.sleep(0))  # lets begin what was let in before: it is cancelled with the others
+
+    async def _until_closed(self, made: Future[asyncio.AbstractEventLoop]) -> None:
+        import asyncio
+
+        self._closing = asyncio.Event()
+        made.set_result(asyncio.get_running_loop())
+        await self._closing.wait()
+
+
+class SlotLoop:
+    """The loop as one thread sees it that serves one invocation at a time.
+
+    Args:
+        loop: It.
+        alone: Whether no other thread uses it, so that it may be held up.
+        limited: Whether handlers have a time limit, which must act while something is said.
+    """
+
+    def __init__(self, loop: EventLoop, *, alone: bool = False, limited: bool = False) -> None:
+        self._loop = loop
+        self._alone = alone
+        self._speaks = limited or not alone
+        self._turn_at = 0.0
+        self._changing = Lock()
+        self._asks: _Asks | None = None
+
+    def run(self, work: _Work) -> None:
+        """Run ``work`` to its end, and say meanwhile what it posts.
+
+        A signal that interrupts this thread cancels ``work``, which then has ``CLEANUP_S`` to end.
+
+        Raises:
+            Stopped: The loop was closed, and has cancelled ``work``.
+            BaseException: What ``work`` raised, or the signal's handler, unless ``work`` has ended as if nothing were.
+        """
+        faults: list[BaseException] = []
+        interruptions: list[BaseException] = []
+        asks: _Asks = SimpleQueue()
+        self._asks = asks if self._speaks else None
+        self._turn_at = time.monotonic() + _TURN_S
+        try:
+            cancel = self._loop.start(work, faults, lambda: asks.put(None))
+            try:
+                while (ask := asks.get()) is not None:
+                    _say(*ask)
+            except BaseException as fault:
+                interruptions.append(fault)
+                cancel()
+                if not _ends_soon(asks):
+                    raise
+        finally:
+            self._stop_listening(asks)
+        if faults and is_cancellation(faults[0]) and (interruptions or self._loop.closed):
+            reason = faults.pop()
+            raise (interruptions.pop() if interruptions else Stopped("the runtime has ended")) from reason
+        if faults:
+            raise faults.pop()
+        if interruptions and not isinstance(interruptions[0], Stopped):
+            raise interruptions.pop()
 
     async def post(self, say: Callable[[], _T]) -> _T:
-        """Say it here and now."""
-        return say()
+        """Have it said by the thread that waits in ``run``; if none does, here and now."""
+        import asyncio
 
-    def close(self) -> None:
-        """Cancel what still runs and close the loop."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
+        if self._alone and time.monotonic() >= self._turn_at:
+            await asyncio.sleep(0)
+            self._turn_at = time.monotonic() + _TURN_S
+        said = self._asked(say)
+        if said is None:
+            return say()
+        try:
+            if self._alone:
+                with suppress(TimeoutError):  # of this wait; one of ``say`` is raised again
+                    return said.result(_PATIENCE_S)
+            return await asyncio.wrap_future(said)
+        finally:
+            del said  # a traceback in it holds this frame
+
+    def _asked(self, say: Callable[[], _T]) -> Future[_T] | None:
+        """Ask the thread that waits in ``run``, if one does."""
+        with self._changing:
+            if self._asks is None:
+                return None
+            from concurrent.futures import Future
+
+            said: Future[_T] = Future()
+            self._asks.put((said, say))
+            return said
+
+    def _stop_listening(self, asks: _Asks) -> None:
+        with self._changing:
+            self._asks = None
+        while not asks.empty():
+            ask = asks.get()
+            if ask is not None and ask[0].set_running_or_notify_cancel():
+                ask[0].set_exception(LocalProtocolError("the invocation has ended: nothing more can be said"))
 
 
-async def settled(
-    work: Coroutine[Any, Any, None], faults: list[BaseException]
-) -> None:  # Any: what asyncio leaves open
-    """Put what ``work`` raises into ``faults``.
+def _say(said: Future[Any], say: Callable[[], object]) -> None:  # Any: what it gives
+    """Say it, unless nobody waits any more."""
+    if said.set_running_or_notify_cancel():
+        try:
+            given = say()
+        except BaseException as fault:  # noqa: BLE001  # raised where it was asked for
+            said.set_exception(fault)
+            del said  # the traceback of ``fault`` holds this frame
+        else:
+            said.set_result(given)
 
-    Raised in the loop, some of it would end the loop; and asyncio would hold it, with all that the handler held, until
-    the garbage collector comes. So would Python 3.11 what a coroutine returns.
-    """
+
+def _ends_soon(asks: _Asks) -> bool:
+    """Say what is asked for, and whether the end came in time."""
+    deadline = time.monotonic() + CLEANUP_S
+    try:
+        while (ask := asks.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
+            _say(*ask)
+    except Empty:
+        return False
+    return True
+
+
+async def _settled(work: _Work, faults: list[BaseException]) -> None:
     try:
         await work
     except BaseException as fault:  # noqa: BLE001  # raised by who waits
         faults.append(fault)
-
-
-async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:  # Any: what tasks return
-    import asyncio
-
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

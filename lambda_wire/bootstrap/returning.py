@@ -15,13 +15,13 @@ from lambda_wire._fields import is_bytes_like
 from lambda_wire._responses import Body, HttpResponse, StreamingResponse
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import log_line
-from lambda_wire.bootstrap.loops import Loop
+from lambda_wire.bootstrap.loops import SlotLoop
 from lambda_wire.bootstrap.marshalling import write_json
 
 __all__ = ["send"]
 
 
-def send(result: object, answer: Answer, loop: Loop, limit_s: float | None = None) -> None:
+def send(result: object, answer: Answer, loop: SlotLoop, limit_s: float | None = None) -> None:
     """Answer with what the handler returned; when it is to be awaited, with what that gives.
 
     Args:
@@ -49,7 +49,7 @@ def send(result: object, answer: Answer, loop: Loop, limit_s: float | None = Non
 
 
 async def _send_async(
-    result: Awaitable[object] | AsyncIterable[bytes | str], answer: Answer, loop: Loop, limit_s: float | None
+    result: Awaitable[object] | AsyncIterable[bytes | str], answer: Answer, loop: SlotLoop, limit_s: float | None
 ) -> None:
     import asyncio
 
@@ -66,7 +66,7 @@ async def _send_async(
         raise
 
 
-async def _send_awaited(result: Awaitable[object], answer: Answer, loop: Loop) -> None:
+async def _send_awaited(result: Awaitable[object], answer: Answer, loop: SlotLoop) -> None:
     returned = await result
     body = await loop.post(lambda: _begin(returned, answer))
     if isinstance(body, AsyncIterable):
@@ -123,7 +123,7 @@ def _send_body(body: bytes | str | Iterable[bytes | str], answer: Answer) -> Non
     answer.conclude()  # a generator may have used the writer, and have finished it
 
 
-async def _send_async_body(body: AsyncIterable[bytes | str], answer: Answer, loop: Loop) -> None:
+async def _send_async_body(body: AsyncIterable[bytes | str], answer: Answer, loop: SlotLoop) -> None:
     chunks = aiter(body)
     try:
         async for chunk in chunks:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["GRACE_S", "Stop", "Stopped", "stopped_by_signals"]
+__all__ = ["CLEANUP_S", "GRACE_S", "Stop", "Stopped", "stopped_by_signals"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,6 +24,9 @@ GRACE_S: Final = 0.4
 """How long a running invocation may take to end by itself. What follows it must fit, too: the emulator of aws-sam-cli
 1.170.0 kills the runtime of a managed instance 600 ms after SIGTERM; AWS docs, "Lambda execution environment", give
 one with an internal extension 500 ms."""
+
+CLEANUP_S: Final = 0.1
+"""How long what was interrupted or cancelled after that may take to clean up, and to be reported."""
 
 
 class Stopped(SystemExit):

@@ -25,7 +25,7 @@ from lambda_wire._responses import HttpResponse
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import is_cancellation
-from lambda_wire.bootstrap.loops import Loop
+from lambda_wire.bootstrap.loops import SlotLoop
 
 __all__ = ["AsyncResponseWriter", "ResponseWriter"]
 
@@ -49,7 +49,7 @@ class ResponseWriter:
         LocalProtocolError: The invocation has a writer already.
     """
 
-    def __init__(self, answer: Answer, loop: Loop) -> None:
+    def __init__(self, answer: Answer, loop: SlotLoop) -> None:
         if answer.claimed:
             raise LocalProtocolError("this invocation has a response writer already: keep the first")
         answer.claimed = True
@@ -158,7 +158,7 @@ class AsyncResponseWriter:
     Made by ``async with context.response_writer()``.
     """
 
-    def __init__(self, writer: ResponseWriter, loop: Loop) -> None:
+    def __init__(self, writer: ResponseWriter, loop: SlotLoop) -> None:
         self._writer = writer
         self._loop = loop
 
