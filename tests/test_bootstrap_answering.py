@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambda_wire import (
+    Accepted,
     BufferedResponse,
+    Busy,
     ErrorReported,
+    HttpResponse,
+    Invocation,
     LocalProtocolError,
     NextAsked,
+    Refused,
     ResponseChunk,
     ResponseFinished,
     ResponseStarted,
+    StreamInterrupted,
 )
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap import serve_handler
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.context import LambdaContext
-from lambda_wire.sync import connect
+from lambda_wire.sync import ResponseStream, connect
 from lambda_wire.testing import FunctionError, LocalLambda
 from tests.bootstrap_parts import RecordingRuntime, Said, ScriptedService, invocation, served
 from tests.running_local import PATIENCE_S
@@ -97,6 +105,238 @@ def test_whoever_comes_while_another_writes_waits() -> None:
     serve_handler(handler, runtime)
     assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFinished"]
     assert len(faults) == 1
+
+
+# -- who may say what when
+
+
+class Watched:
+    """The lock of an answer; it is noted when somebody waits for it."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.contended = threading.Event()
+        self._inner = answer.saying
+        answer.saying = self  # type: ignore[assignment]  # it does what is used of one
+
+    def acquire(self, timeout: float = -1) -> bool:
+        if self._inner.acquire(blocking=False):
+            return True
+        self.contended.set()
+        return self._inner.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._inner.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Gated(RecordingRuntime):
+    """Says nothing until it may, and never two things at once; nor does it poll while something is said."""
+
+    def __init__(self, *invocations: Invocation, **faults: Any) -> None:
+        super().__init__(*invocations, **faults)
+        self.reached = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+        self._used = threading.Lock()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        if not self._used.acquire(blocking=False):
+            raise Busy("two at once")
+        self.reached.set()
+        assert self.go.wait(PATIENCE_S)
+        try:
+            yield
+        finally:
+            self._used.release()
+
+    def next_invocation(self, *, timeout: float | None = None) -> Invocation:
+        with self._using():
+            return super().next_invocation(timeout=timeout)
+
+    def part(self, *said: Said | BytesLike) -> None:
+        with self._using():
+            super().part(*said)
+
+    def end(self, said: Said) -> Accepted | Refused:
+        with self._using():
+            return super().end(said)
+
+
+CALLERS: dict[str, Callable[[Answer], object]] = {
+    "respond": lambda answer: answer.respond(b"1", "a/b"),
+    "head": lambda answer: answer.send_prelude(HttpResponse().prelude),
+    "write": lambda answer: answer.write("y"),
+    "write nothing": lambda answer: answer.write(""),
+    "finish": lambda answer: answer.finish(),
+    "conclude": lambda answer: answer.conclude(),
+    "fail": lambda answer: answer.fail(ValueError("no")),
+    "close": lambda answer: answer.close(),
+}
+STARTED, CHUNK, FINISHED = "ResponseStarted", "ResponseChunk", "ResponseFinished"
+LATE = dict.fromkeys(CALLERS, "LocalProtocolError") | {"conclude": "", "fail": "", "close": ""}
+#: What each caller says in each state, or what is raised to him.
+LEGAL: dict[str, dict[str, str]] = {
+    "UNBEGUN": {
+        "respond": "BufferedResponse",
+        "head": f"{STARTED} {CHUNK} {CHUNK}",
+        "write": f"{STARTED} {CHUNK}",
+        "write nothing": "",
+        "finish": f"{STARTED} {FINISHED}",
+        "conclude": f"{STARTED} {FINISHED}",
+        "fail": "ErrorReported",
+        "close": "",
+    },
+    "OPEN": {
+        "respond": "LocalProtocolError",
+        "head": "LocalProtocolError",
+        "write": CHUNK,
+        "write nothing": "",
+        "finish": FINISHED,
+        "conclude": FINISHED,
+        "fail": "ResponseFailed",
+        "close": "",
+    },
+    "ENDED": LATE,
+    "CUT": {name: said.replace("LocalProtocolError", "StreamInterrupted") for name, said in LATE.items()},
+    "CLOSED": LATE,
+}
+#: What somebody is saying; after what, and who.
+MEANWHILE: dict[str, tuple[str, str]] = {
+    "a head": ("", "write"),
+    "a chunk": ("write", "write"),
+    "a response": ("", "respond"),
+    "an end": ("write", "finish"),
+    "a failure": ("", "fail"),
+}
+
+
+def raised_to(caller: str, answer: Answer) -> str:
+    """Let him speak; return what is raised to him."""
+    try:
+        CALLERS[caller](answer)
+    except (LocalProtocolError, StreamInterrupted) as fault:
+        return type(fault).__name__
+    return ""
+
+
+def in_state(state: str) -> tuple[Answer, RecordingRuntime]:
+    """Return an answer that has come so far."""
+    runtime = RecordingRuntime(parts=(1, StreamInterrupted(None)) if state == "CUT" else None)
+    answer = Answer(runtime, invocation())
+    if state not in ("UNBEGUN", "CLOSED"):
+        answer.write("x")
+    if state == "ENDED":
+        answer.finish()
+    elif state == "CUT":
+        with pytest.raises(StreamInterrupted):
+            answer.write("x")
+    elif state == "CLOSED":
+        answer.close()
+    return answer, runtime
+
+
+@pytest.mark.parametrize("state", LEGAL)
+@pytest.mark.parametrize("caller", CALLERS)
+def test_who_may_say_what_when(state: str, caller: str) -> None:
+    """In each state, whoever calls: it goes where it still can, or is refused and nothing is sent."""
+    answer, runtime = in_state(state)
+    before = len(runtime.kinds)
+    raised = raised_to(caller, answer)
+    said = runtime.kinds[before:]
+    assert (raised or " ".join(said)) == LEGAL[state][caller]
+    assert not (raised and said)
+    ends = not raised and caller in ("respond", "finish", "conclude", "fail", "close")
+    assert answer.begun == (state != "UNBEGUN" or caller != "write nothing")
+    assert answer.ended == (state not in ("UNBEGUN", "OPEN") or ends)
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+@pytest.mark.parametrize("caller", CALLERS)
+def test_whoever_comes_meanwhile_waits_and_speaks_as_if_he_had_come_after_it(
+    meanwhile: str, caller: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is said at once. Who only looks does not wait, nor does a failure that has no time to."""
+    before, speaks = MEANWHILE[meanwhile]
+    after_it = RecordingRuntime()
+    sequence = Answer(after_it, invocation())
+    runtime = Gated()
+    answer = Answer(runtime, invocation())
+    for one in (sequence, answer):
+        if before:
+            CALLERS[before](one)
+    CALLERS[speaks](sequence)
+    lock = Watched(answer)
+    runtime.reached.clear()
+    runtime.go.clear()
+    with ThreadPoolExecutor() as threads:
+        speaking = threads.submit(CALLERS[speaks], answer)
+        assert runtime.reached.wait(PATIENCE_S)
+        assert (answer.begun, answer.ended) == (sequence.begun, sequence.ended)
+        waiting = threads.submit(raised_to, caller, answer)
+        assert lock.contended.wait(PATIENCE_S)
+        answer.fail(ValueError("left"), patience_s=0)
+        assert "the response to id-1 is still being sent: its caller is not told" in capsys.readouterr().err
+        runtime.go.set()
+        speaking.result(PATIENCE_S)
+        assert waiting.result(PATIENCE_S) == raised_to(caller, sequence)
+    assert runtime.kinds == after_it.kinds
+
+
+@pytest.mark.parametrize("what", ["write", "finish", "respond"])
+def test_what_could_not_be_begun_may_still_be_said(what: str) -> None:
+    """Nothing of it was sent: the answer is where it was."""
+
+    class Picky(RecordingRuntime):
+        def stream(self, *_: object, **__: object) -> ResponseStream:
+            raise ValueError("no")
+
+        def respond(self, *_: object, **__: object) -> Accepted | Refused:
+            raise ValueError("no")
+
+    runtime = Picky()
+    answer = Answer(runtime, invocation())
+    with pytest.raises(ValueError, match="no"):
+        CALLERS[what](answer)
+    assert (answer.begun, answer.ended) == (False, False)
+    answer.fail(ValueError("no"))
+    assert runtime.kinds == ["ErrorReported"]
+
+
+@pytest.mark.parametrize("first", ["write", "finish", "respond"])
+def test_the_runtime_waits_for_a_thread_that_speaks_while_the_handler_returns(first: str) -> None:
+    """It does not poll meanwhile, and reports nothing: the answer is the thread's."""
+    runtime = Gated(invocation(), invocation(2))
+    threads: list[threading.Thread] = []
+
+    def handler(event: object, context: LambdaContext) -> object:
+        if event == 2:
+            return event
+        answer: Answer = context._answer
+        lock = Watched(answer)
+        runtime.reached.clear()
+        runtime.go.clear()
+
+        def let_go() -> None:
+            assert lock.contended.wait(PATIENCE_S)
+            runtime.go.set()
+
+        threads.extend([threading.Thread(target=CALLERS[first], args=(answer,)), threading.Thread(target=let_go)])
+        for thread in threads:
+            thread.start()
+        assert runtime.reached.wait(PATIENCE_S)
+        return None
+
+    serve_handler(handler, runtime)
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    whole = {"write": [STARTED, CHUNK, FINISHED], "finish": [STARTED, FINISHED], "respond": ["BufferedResponse"]}
+    assert runtime.kinds == [*whole[first], "BufferedResponse"]
 
 
 # -- what cannot be said
