@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lambda_wire import Accepted, BufferedResponse, ErrorReported, Invocation, NextAsked
 from lambda_wire.bootstrap import Handler
@@ -113,7 +113,7 @@ def polls_of(listener: socket.socket, count: int, stack: ExitStack) -> list[Serv
     return held
 
 
-def told(held: Service, event: object, **fields: str) -> Invocation:
+def told(held: Service, event: object, **fields: Any) -> Invocation:
     """Answer a poll with that event."""
     said = invocation(event, **fields)
     held.say(said)

@@ -7,13 +7,23 @@ import io
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lambda_wire import HttpResponse, Refused
+from lambda_wire import (
+    Accepted,
+    HttpResponse,
+    NextAsked,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseStarted,
+)
 from lambda_wire.bootstrap import failures
+from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.failures import (
     RuntimeFault,
     cause,
@@ -24,6 +34,8 @@ from lambda_wire.bootstrap.failures import (
     log_line,
     refusal,
 )
+from tests.bootstrap_parts import invocation, served
+from tests.slot_parts import answer_of, polls_of, running_child, service_of, told
 
 
 def caught(fault: BaseException) -> BaseException:
@@ -158,13 +170,111 @@ def test_what_the_runtime_says_is_one_line(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == "lambda-wire: one two\n"
 
 
-def test_a_closed_log_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = io.StringIO()
-    closed.close()
-    monkeypatch.setattr(sys, "stderr", closed)
-    monkeypatch.setattr(sys, "stdout", closed)
+class Raising:
+    """A log that takes nothing, and says so in its own way."""
+
+    def write(self, text: str) -> int:
+        raise LookupError(text)
+
+    def flush(self) -> None:
+        raise LookupError
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+LOGS = pytest.mark.parametrize("log", [None, closed(), Raising(), 7], ids=["none", "closed", "raising", "number"])
+
+
+@LOGS
+def test_a_log_that_takes_nothing_costs_nothing(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands in its place, or nothing."""
+    monkeypatch.setattr(sys, "stderr", log)
+    monkeypatch.setattr(sys, "stdout", log)
     log_line("nobody reads this")
     flush_logs()
+    monkeypatch.delattr(sys, "stderr")
+    monkeypatch.delattr(sys, "stdout")
+    log_line("nobody reads this")
+    flush_logs()
+
+
+@LOGS
+def test_a_log_never_decides_about_an_answer(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a handler lets its words go: it is answered, its failure is reported, and the next one is served."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+
+    def handler(event: object, context: LambdaContext) -> object:
+        sys.stdout = sys.stderr = log
+        context.log("nobody reads this")
+        if event == "fail":
+            raise ValueError("my mistake")
+        return event
+
+    runtime = served(handler, invocation(1), invocation("fail"), invocation(2))
+    assert runtime.kinds == ["BufferedResponse", "ErrorReported", "BufferedResponse"]
+    assert runtime.error["errorMessage"] == "my mistake"
+
+
+LEAKS = """
+import os, resource
+
+held = []
+
+def leak():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    try:
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+
+def plain():
+    raise ValueError("mine")
+
+def streamed():
+    yield "half"
+    raise ValueError("mine")
+
+async def awaited():
+    return 1
+
+def handler(event, context):
+    leak()
+    return globals()[event]()
+"""
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+@pytest.mark.parametrize(
+    ("kind", "error_type"), [("plain", "ValueError"), ("streamed", "ValueError"), ("awaited", "OSError")]
+)
+def test_a_handler_that_leaks_every_descriptor_is_reported(
+    kind: str, error_type: str, concurrency: str, tmp_path: Path
+) -> None:
+    """What a report needs was loaded before; a loop that cannot be made for want of them is a failure; the end is 0."""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, LEAKS, tmp_path, "--concurrency", concurrency))
+        held, *_ = polls_of(listener, int(concurrency), stack)
+        told(held, kind)
+        if kind == "streamed":
+            assert isinstance(held.hear(), ResponseStarted)
+            assert held.hear() == ResponseChunk(data=b"half")
+            failed = held.hear()
+            assert isinstance(failed, ResponseFailed)
+            document = json.loads(failed.error_body)
+            held.say(Accepted())
+        else:
+            document = json.loads(answer_of(held))
+        assert document["errorType"] == error_type
+        assert document["stackTrace"] != []
+        assert held.hear() == NextAsked()
+        child.send()
+        assert child.end()[:2] == (0, "")
 
 
 def test_a_refusal_is_shown_with_what_it_has() -> None:

@@ -1,4 +1,4 @@
-"""The loop of async handlers: it runs their work, and what their work says is said by the thread that waits for them."""
+"""The loop of async handlers runs their work, and what their work says is said by the thread that waits for them."""
 
 from __future__ import annotations
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -30,7 +32,10 @@ from lambda_wire.bootstrap.alone import serve_alone
 from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.invoking import Invoker
 from lambda_wire.bootstrap.stopping import Stop
+from lambda_wire.sync import Runtime, connect
 from tests.bootstrap_parts import RecordingRuntime, invocation, served
+from tests.running_local import PATIENCE_S
+from tests.slot_parts import polls_of, service_of, told
 
 STREAMED = ["ResponseStarted", "ResponseChunk", "ResponseFinished"]
 TOO_LARGE = Refused(status=413, error_type="RequestEntityTooLarge", error_message="Exceeded.")
@@ -528,6 +533,36 @@ def test_an_async_body_is_cancelled_before_its_deadline() -> None:
         assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFailed", "BufferedResponse"]
         assert runtime.error["errorMessage"] == "the handler was cancelled, because its deadline is near"
     assert ended == ["finally"] * 2
+
+
+def test_a_slow_reader_holds_up_no_limit() -> None:
+    """Of a real connection that nobody reads, so that a write blocks: the handler is cancelled in time, also alone."""
+    cancelled, ended = threading.Event(), threading.Event()
+
+    async def handler(event: object, context: LambdaContext) -> object:
+        async with context.response_writer() as response:
+            try:
+                while True:
+                    await response.write(b"x" * 1_000_000)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+    def serve(runtime: Runtime) -> None:
+        with suppress(ConnectionLost):
+            serve_alone(Invoker(handler, alone=True, margin_ms=0), runtime, [], Stop())
+        ended.set()
+
+    with service_of() as (address, listener), ExitStack() as stack, connect(address) as runtime:
+        threading.Thread(target=serve, args=(runtime,)).start()
+        (held,) = polls_of(listener, 1, stack)
+        told(held, None, deadline_ms=int((time.time() + 0.05) * 1000))
+        assert isinstance(held.hear(), ResponseStarted)
+        assert cancelled.wait(PATIENCE_S)
+        held.wire.close()
+        (held,) = polls_of(listener, 1, stack)
+        runtime.stop_polling()
+        assert ended.wait(PATIENCE_S)
 
 
 def test_a_timeout_of_the_handler_is_its_own() -> None:

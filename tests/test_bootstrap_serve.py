@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tracemalloc
+import weakref
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from lambda_wire import (
     BufferedResponse,
+    ConnectionLost,
     ErrorReported,
     InitErrorReported,
+    Invocation,
     NextAsked,
     Refused,
     RequestRefused,
     bootstrap,
 )
 from lambda_wire.bootstrap import serve, serve_handler
+from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.failures import Unanswerable
+from lambda_wire.bootstrap.invoking import Invoker
+from lambda_wire.bootstrap.slots import Slots
 from lambda_wire.bootstrap.stopping import Stopped, stopped_by_signals
 from lambda_wire.sync import connect
 from tests.bootstrap_parts import RecordingRuntime, ScriptedService, environment, invocation, running
+from tests.slot_parts import answer_of, polls_of, running_child, service_of, told
 
 ECHO = "def handler(event, context): return event\n"
 WAITS = """
@@ -293,6 +303,93 @@ def test_one_connection_serves_many_invocations() -> None:
             serve_handler(handler, runtime)
     assert len([it for it in service.asked if isinstance(it, NextAsked)]) == 51
     assert service.connections == 1
+
+
+class Watching(RecordingRuntime):
+    """Looks before each poll at what is left of the invocations before, and gives others while there are any."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.answers: list[weakref.ref[object]] = []
+        self.left: list[tuple[int, list[object]]] = []
+
+    def stop_polling(self) -> None:
+        """It never waits."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def next_invocation(self, *, timeout: float | None = None) -> Invocation:
+        self.left.append((tracemalloc.get_traced_memory()[0], [it() for it in self.answers]))
+        if not self.count:
+            raise ConnectionLost("gone")
+        self.count -= 1
+        return invocation(payload=b"x" * LARGE, content_type="a/b")
+
+    def serve(self, how: str) -> None:
+        """Serve all, alone or in a slot."""
+
+        def handler(event: bytes, context: LambdaContext) -> int:
+            assert len(event) == LARGE
+            self.answers.append(weakref.ref(context._answer))
+            return 1
+
+        if how == "alone":
+            serve_handler(handler, self)
+        else:
+            with pytest.raises(ConnectionLost):
+                Slots(Invoker(handler, alone=False), [self]).serve()
+
+
+LARGE = 6_000_000
+
+
+@pytest.mark.parametrize("how", ["alone", "in a slot"])
+def test_nothing_of_an_invocation_is_held_while_the_next_is_polled_for(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the event nor its answer, not even of the first, which comes with the first poll; no collector runs."""
+    monkeypatch.setattr("lambda_wire.bootstrap.slots._BACKOFF_S", (0.0,) * 5)
+    Watching(1).serve(how)  # what is kept for ever is loaded
+    runtime = Watching(3)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        runtime.serve(how)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    for held, alive in runtime.left:
+        assert held < LARGE / 10
+        assert set(alive) <= {None}
+    assert peak < 1.1 * LARGE
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+def test_the_memory_of_a_large_event_is_one_copy(concurrency: str, tmp_path: Path) -> None:
+    """Through the whole runtime, and over a real connection: nothing of the one before is left when the next comes."""
+    source = """
+import tracemalloc
+tracemalloc.start()
+def handler(event, context):
+    print(tracemalloc.get_traced_memory()[1], flush=True)
+    tracemalloc.reset_peak()
+"""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, source, tmp_path, "--concurrency", concurrency))
+        held, *_ = polls_of(listener, int(concurrency), stack)
+        peaks = []
+        for _ in range(3):
+            told(held, None, payload=b"x" * LARGE, content_type="a/b")
+            peaks.append(int(child.line()))
+            assert answer_of(held) == b"null"
+            assert held.hear() == NextAsked()
+        child.send()
+        assert child.end()[:2] == (0, "")
+    assert max(peaks[1:]) < 1.5 * LARGE
 
 
 def test_an_invocation_that_is_there_at_once_is_served() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from lambda_wire import BufferedResponse, ErrorReported, Invocation, NextAsked
+from lambda_wire import Accepted, BufferedResponse, ConnectionClosed, ErrorReported, Invocation, NextAsked
+from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire.bootstrap import serve, stopping
 from lambda_wire.bootstrap.stopping import Stop, Stopped, stopped_by_signals
 from lambda_wire.sync import Runtime
 from tests.bootstrap_parts import ScriptedService, invocation
+from tests.driver_services import accept
+from tests.driver_services import service as script_service
 from tests.running_local import PATIENCE_S
 from tests.slot_parts import answer_of, polls_of, running_child, service_of, told
 from tests.test_local_concurrency import meeting_of
@@ -189,6 +193,92 @@ def test_a_signal_while_loading_that_is_swallowed_by_a_child(tmp_path: Path) -> 
         child.send()
         assert child.end() == (0, "", "")
     assert service.asked == []
+
+
+def test_a_signal_after_the_first_poll_was_sent_loses_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the rooms of an invocation are loaded: what has come with the poll is answered, and it is the last."""
+    sent, there = threading.Event(), threading.Event()
+    poll = Runtime.next_invocation
+
+    def interrupted(runtime: Runtime, *, timeout: float | None = None) -> Invocation:
+        try:
+            return poll(runtime, timeout=timeout)
+        except TimeoutError:
+            sent.set()
+            assert there.wait(PATIENCE_S)
+            ask()
+            raise
+
+    def script(listener: socket.socket) -> None:
+        lifecycle = StandardLifecycle()
+        with ExitStack() as stack:
+            held = accept(listener, lifecycle)
+            stack.enter_context(held.wire)
+            assert held.hear() == NextAsked()
+            assert sent.wait(PATIENCE_S)
+            told(held, 1)
+            there.set()
+            heard = held.hear()
+            if isinstance(heard, ConnectionClosed):  # who polls no more may answer on a new connection
+                held = accept(listener, lifecycle)
+                stack.enter_context(held.wire)
+                heard = held.hear()
+            assert heard == BufferedResponse(request_id="id-1", payload=b"1")
+            held.say(Accepted())
+            assert isinstance(held.hear(), ConnectionClosed)
+
+    monkeypatch.setattr(Runtime, "next_invocation", interrupted)
+    with app(tmp_path, ECHO, monkeypatch) as name, script_service(script) as address:
+        assert serve(name, address) == 0
+
+
+LEFT = """
+import asyncio, atexit
+atexit.register(print, "atexit ran")
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+async def handler(event, context):
+    asyncio.create_task(stubborn(), name="left")
+    await asyncio.sleep(0)
+"""
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+def test_a_task_that_does_not_end_holds_up_no_end(concurrency: str, tmp_path: Path) -> None:
+    """It is left when it had its time; what was registered with ``atexit`` runs."""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, LEFT, tmp_path, "--concurrency", concurrency))
+        held, *_ = polls_of(listener, int(concurrency), stack)
+        told(held, None)
+        assert answer_of(held) == b"null"
+        assert held.hear() == NextAsked()
+        child.send()
+        assert child.end()[:2] == (0, "atexit ran\n")
+
+
+EXITS_LATER = """
+import asyncio, sys
+async def handler(event, context):
+    asyncio.get_running_loop().call_later(0.01, sys.exit, 3)
+"""
+
+
+def test_a_task_that_ends_the_process_while_it_polls_ends_it(tmp_path: Path) -> None:
+    """With its code; the poll is ended."""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, EXITS_LATER, tmp_path))
+        (held,) = polls_of(listener, 1, stack)
+        told(held, None)
+        assert answer_of(held) == b"null"
+        assert child.end()[:2] == (3, "")
 
 
 SLEEPS = """

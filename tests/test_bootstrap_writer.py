@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -94,6 +94,39 @@ def test_async_handlers_write_too() -> None:
             response.write("a")
 
     assert served(handler).kinds == WHOLE
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_generator_may_use_the_writer(finishes: bool, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """If it has finished the response, all is said, and nothing has failed; if it has not, its end does."""
+
+    def generate(event: object, context: LambdaContext) -> Iterator[str]:
+        response = context.response_writer()
+        response.write("x")
+        if finishes:
+            response.finish()
+        yield from ()
+
+    async def generate_async(event: object, context: LambdaContext) -> AsyncIterator[str]:
+        for piece in generate(event, context):
+            yield piece
+
+    assert served(generate if kind == "plain" else generate_async).kinds == WHOLE
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_generator_yields_after_it_has_finished_the_response_is_a_failure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its caller does not get it."""
+
+    def generate(event: object, context: LambdaContext) -> Iterator[str]:
+        context.response_writer().write_and_finish("x")
+        yield "more"
+
+    assert served(generate).kinds == WHOLE
+    assert "[ERROR] LocalProtocolError" in capsys.readouterr().err
 
 
 def test_a_writer_that_was_not_used_leaves_the_answer_to_the_handler() -> None:
