@@ -18,7 +18,7 @@ import pytest
 
 from lambda_wire import LocalProtocolError
 from lambda_wire.bootstrap import loops
-from lambda_wire.bootstrap.loops import EventLoop, SlotLoop
+from lambda_wire.bootstrap.loops import EventLoop, SlotLoop, Work
 from lambda_wire.bootstrap.stopping import Stopped
 from tests.bootstrap_parts import environment
 from tests.running_local import PATIENCE_S
@@ -564,16 +564,16 @@ def test_work_that_came_just_before_that_is_cancelled_too(made: Made) -> None:
     with concurrent.futures.ThreadPoolExecutor() as slots:
         first = slots.submit(made.slot().run, leaves())
         assert reached.wait(PATIENCE_S)
-        faults: list[BaseException] = []
-        cancel = made.loop.start(late(), faults, ended.set)
+        work = Work(late(), ended.set)
+        made.loop.start(work)
         go.set()
         with pytest.raises(Stopped):
             first.result(PATIENCE_S)
         assert ended.wait(PATIENCE_S)
-    assert [type(fault) for fault in faults] == [asyncio.CancelledError]
+    assert [type(fault) for fault in work.faults] == [asyncio.CancelledError]
     assert ran == ["begun"]
     made.loop.close(PATIENCE_S)
-    cancel()
+    assert work.cancel()
 
 
 def test_work_that_is_cancelled_before_it_has_begun_never_begins(made: Made) -> None:
@@ -590,12 +590,13 @@ def test_work_that_is_cancelled_before_it_has_begun_never_begins(made: Made) -> 
     with concurrent.futures.ThreadPoolExecutor() as slots:
         first = slots.submit(made.slot().run, blocks())
         assert reached.wait(PATIENCE_S)
-        faults: list[BaseException] = []
-        made.loop.start(never(), faults, ended.set)()
+        work = Work(never(), ended.set)
+        made.loop.start(work)
+        assert work.cancel()
         go.set()
         first.result(PATIENCE_S)
         assert ended.wait(PATIENCE_S)
-    assert [type(fault) for fault in faults] == [asyncio.CancelledError]
+    assert [type(fault) for fault in work.faults] == [asyncio.CancelledError]
 
 
 # -- a signal, in the main thread

@@ -231,13 +231,13 @@ class Answer:
     def _start(self, *chunks: BytesLike) -> ResponseStream:
         self._state = State.OPEN  # also for those who look while the head leaves
         try:
-            self._stream = self._say(
+            stream = self._stream = self._say(
                 lambda: self._runtime.stream(self.invocation, *chunks, content_type=self.content_type)
             )
         finally:
             if self._stream is None and self._state is State.OPEN:
                 self._state = State.UNBEGUN
-        return self._stream
+        return stream
 
     def _say(self, post: Callable[[], _T]) -> _T:
         """Send a part; when that fails, the response is over."""

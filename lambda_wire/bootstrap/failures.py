@@ -9,12 +9,11 @@ handler that leaks file descriptors leaves none to load it with.
 
 from __future__ import annotations
 
-import binascii  # noqa: F401  # the trailers of an error are written with it
-import json  # noqa: F401  # and its document with this
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from itertools import dropwhile
 from traceback import FrameSummary, StackSummary, format_list, walk_tb
 
@@ -53,6 +52,9 @@ __all__ = [
     "why_it_ends",
     "write_log",
 ]
+
+for _needed in ("json", "binascii"):  # by the document of an error, and by its trailers
+    import_module(_needed)
 
 #: How much of a chain of causes X-Ray is told. Ours: a chain may be a loop.
 _LONGEST_CHAIN: Final = 10

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
-__all__ = ["EventLoop", "SlotLoop"]
+__all__ = ["EventLoop", "SlotLoop", "Work"]
 
 #: How long what is said in the loop may go on without a turn for what else runs there, such as a cancellation. A turn
 #: costs as much as what is said.
@@ -31,8 +31,80 @@ _TURN_S: Final = 0.001
 #: How long the loop of a handler that is alone waits for what it says, before others have a turn: most is said sooner.
 _PATIENCE_S: Final = 0.05
 _T = TypeVar("_T")
-_Work: TypeAlias = Coroutine[Any, Any, None]  # Any: what asyncio leaves open
+_Coroutine: TypeAlias = Coroutine[Any, Any, None]  # Any: what asyncio leaves open
 _Asks: TypeAlias = "SimpleQueue[tuple[Future[Any], Callable[[], object]] | None]"  # Any: what is said gives anything
+
+
+class Work:
+    """A coroutine that runs in the loop, for a thread that waits.
+
+    What it raises is kept here. Raised in the loop, some of it would end the loop; and asyncio would hold it, with all
+    that the handler held, until the garbage collector comes. So would Python 3.11 what a coroutine returns.
+
+    Args:
+        coroutine: It.
+        done: Called when it has ended, and ``ended`` is set.
+
+    Attributes:
+        faults: What it has raised, at most one.
+        ended: Whether it has ended.
+    """
+
+    def __init__(self, coroutine: _Coroutine, done: Callable[[], None]) -> None:
+        self._coroutine = coroutine
+        self._done = done
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.faults: list[BaseException] = []
+        self.ended: bool = False
+
+    def begin_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run it as a task."""
+        self._loop = loop
+        loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> bool:
+        """Cancel it; return whether it was let in, so that its end will come."""
+        if self._loop is None:
+            return False
+        with suppress(RuntimeError):  # the loop has ended, and all with it
+            self._loop.call_soon_threadsafe(self._cancel)
+        return True
+
+    def close(self) -> None:
+        """Let go of what will not begin."""
+        self._coroutine.close()
+
+    def _begin(self) -> None:
+        assert self._loop is not None
+        settled = self._settled()
+        try:
+            self._task = self._loop.create_task(settled)
+        except BaseException as fault:  # noqa: BLE001  # a handler may have set any task factory
+            settled.close()
+            self.faults.append(fault)
+            self._end(None)
+        else:
+            self._task.add_done_callback(self._end)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _settled(self) -> None:
+        try:
+            await self._coroutine
+        except BaseException as fault:  # noqa: BLE001  # raised by who waits
+            self.faults.append(fault)
+
+    def _end(self, task: asyncio.Task[None] | None) -> None:
+        import asyncio
+
+        self.close()  # it has not begun, if it was cancelled before
+        if task is not None and task.cancelled():
+            self.faults.append(asyncio.CancelledError())
+        self.ended = True
+        self._done()
 
 
 class EventLoop:
@@ -53,53 +125,22 @@ class EventLoop:
         self._closing: asyncio.Event
         self.closed: bool = False
 
-    def start(self, work: _Work, faults: list[BaseException], done: Callable[[], None]) -> Callable[[], None]:
-        """Run ``work`` as a task, with the context variables of this thread; return what cancels it.
-
-        What it raises is put into ``faults`` before ``done`` is called. Raised in the loop, some of it would end the
-        loop; and asyncio would hold it, with all that the handler held, until the garbage collector comes. So would
-        Python 3.11 what a coroutine returns.
+    def start(self, work: Work) -> None:
+        """Let ``work`` in, with the context variables of this thread.
 
         Raises:
             Stopped: The loop was closed.
             Exception: It cannot be made, for want of file descriptors or threads.
         """
-        tasks: list[asyncio.Task[None]] = []
-
-        def begin() -> None:
-            settled = _settled(work, faults)
-            try:
-                task = loop.create_task(settled)
-            except BaseException as fault:  # noqa: BLE001  # a handler may have set any task factory
-                settled.close()
-                faults.append(fault)
-                end(None)
-            else:
-                tasks.append(task)
-                task.add_done_callback(end)
-
-        def end(task: asyncio.Task[None] | None) -> None:
-            work.close()  # it has not begun, if it was cancelled before
-            if task is not None and task.cancelled():
-                faults.append(asyncio.CancelledError())
-            done()
-
-        def cancel() -> None:
-            with suppress(RuntimeError):  # the loop has ended, and all with it
-                loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-
-        import asyncio
-
         with self._changing:
             try:
                 if self.closed:
                     raise Stopped("the runtime has ended")
-                loop = self._loop = self._loop or self._made()
+                self._loop = self._loop or self._made()
             except BaseException:
                 work.close()
                 raise
-            loop.call_soon_threadsafe(begin)
-        return cancel
+            work.begin_in(self._loop)
 
     def close(self, seconds: float) -> None:
         """Cancel what still runs, and wait for it, but no longer than that."""
@@ -161,36 +202,36 @@ class SlotLoop:
         self._loop = loop
         self._alone = alone
         self._speaks = limited or not alone
-        self._turn_at = 0.0
+        self._turn_at: float | None = None
         self._changing = Lock()
         self._asks: _Asks | None = None
 
-    def run(self, work: _Work) -> None:
-        """Run ``work`` to its end, and say meanwhile what it posts.
+    def run(self, coroutine: _Coroutine) -> None:
+        """Run it to its end, and say meanwhile what it posts.
 
-        A signal that interrupts this thread cancels ``work``, which then has ``CLEANUP_S`` to end.
+        A signal that interrupts this thread cancels it; it then has ``CLEANUP_S`` to end.
 
         Raises:
-            Stopped: The loop was closed, and has cancelled ``work``.
-            BaseException: What ``work`` raised, or the signal's handler, unless ``work`` has ended as if nothing were.
+            Stopped: The loop was closed, and has cancelled it.
+            BaseException: What it raised, or the signal's handler, unless it has ended as if nothing were.
         """
-        faults: list[BaseException] = []
         interruptions: list[BaseException] = []
         asks: _Asks = SimpleQueue()
+        work = Work(coroutine, lambda: asks.put(None))
         self._asks = asks if self._speaks else None
-        self._turn_at = time.monotonic() + _TURN_S
+        self._turn_at = None
         try:
-            cancel = self._loop.start(work, faults, lambda: asks.put(None))
             try:
+                self._loop.start(work)
                 while (ask := asks.get()) is not None:
                     _say(*ask)
             except BaseException as fault:
                 interruptions.append(fault)
-                cancel()
-                if not _ends_soon(asks):
+                if not (work.cancel() and _ends_soon(work, asks)):
                     raise
         finally:
             self._stop_listening(asks)
+        faults = work.faults
         if faults and is_cancellation(faults[0]) and (interruptions or self._loop.closed):
             reason = faults.pop()
             raise (interruptions.pop() if interruptions else Stopped("the runtime has ended")) from reason
@@ -203,9 +244,8 @@ class SlotLoop:
         """Have it said by the thread that waits in ``run``; if none does, here and now."""
         import asyncio
 
-        if self._alone and time.monotonic() >= self._turn_at:
-            await asyncio.sleep(0)
-            self._turn_at = time.monotonic() + _TURN_S
+        if self._alone:
+            await self._turn()
         said = self._asked(say)
         if said is None:
             return say()
@@ -216,6 +256,16 @@ class SlotLoop:
             return await asyncio.wrap_future(said)
         finally:
             del said  # a traceback in it holds this frame
+
+    async def _turn(self) -> None:
+        """Give what else runs here a turn, when the last was long ago; not before the first word."""
+        import asyncio
+
+        due_at, now = self._turn_at, time.monotonic()
+        if due_at is None or now >= due_at:
+            self._turn_at = now + _TURN_S
+            if due_at is not None:
+                await asyncio.sleep(0)
 
     def _asked(self, say: Callable[[], _T]) -> Future[_T] | None:
         """Ask the thread that waits in ``run``, if one does."""
@@ -249,19 +299,13 @@ def _say(said: Future[Any], say: Callable[[], object]) -> None:  # Any: what it 
             said.set_result(given)
 
 
-def _ends_soon(asks: _Asks) -> bool:
+def _ends_soon(work: Work, asks: _Asks) -> bool:
     """Say what is asked for, and whether the end came in time."""
     deadline = time.monotonic() + CLEANUP_S
     try:
-        while (ask := asks.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
-            _say(*ask)
+        while not work.ended:
+            if (ask := asks.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
+                _say(*ask)
     except Empty:
         return False
     return True
-
-
-async def _settled(work: _Work, faults: list[BaseException]) -> None:
-    try:
-        await work
-    except BaseException as fault:  # noqa: BLE001  # raised by who waits
-        faults.append(fault)
