@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import os
 import signal
 import socket
@@ -303,6 +304,22 @@ def test_one_connection_serves_many_invocations() -> None:
             serve_handler(handler, runtime)
     assert len([it for it in service.asked if isinstance(it, NextAsked)]) == 51
     assert service.connections == 1
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+def test_plain_handlers_pay_for_no_event_loop(concurrency: str, tmp_path: Path) -> None:
+    """Nothing of it is loaded, and no thread made. Alone, they run in the main thread, where signals are felt."""
+    source = """
+import sys, threading
+def handler(event, context):
+    alone = threading.current_thread() is threading.main_thread()
+    return [alone, "asyncio" in sys.modules, "lambda-wire-loop" in [thread.name for thread in threading.enumerate()]]
+"""
+    with service_of() as (address, listener), ExitStack() as stack:
+        child = stack.enter_context(running_child(address, source, tmp_path, "--concurrency", concurrency))
+        held, *_ = polls_of(listener, int(concurrency), stack)
+        told(held, None)
+        assert json.loads(answer_of(held)) == [concurrency == "1", False, False]
 
 
 class Watching(RecordingRuntime):

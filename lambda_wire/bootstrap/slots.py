@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Final, NoReturn
@@ -103,7 +104,8 @@ class Slots:
         reports = [Thread(target=slot.give_up, name="lambda-wire-report", daemon=True) for slot in self._slots]
         for report, slot in zip(reports, self._slots, strict=True):
             if slot.answer is not None:
-                report.start()
+                with suppress(RuntimeError):  # no thread can be made: the line below is all that is left
+                    report.start()
         _wait(reports, _REPORT_S)
         for slot in self._slots:
             if (answer := slot.answer) is not None:
