@@ -316,7 +316,7 @@ def handler(event, context):
     return [alone, "asyncio" in sys.modules, "lambda-wire-loop" in [thread.name for thread in threading.enumerate()]]
 """
     with service_of() as (address, listener), ExitStack() as stack:
-        child = stack.enter_context(running_child(address, source, tmp_path, "--concurrency", concurrency))
+        stack.enter_context(running_child(address, source, tmp_path, "--concurrency", concurrency))
         held, *_ = polls_of(listener, int(concurrency), stack)
         told(held, None)
         assert json.loads(answer_of(held)) == [concurrency == "1", False, False]

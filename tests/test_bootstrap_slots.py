@@ -725,6 +725,34 @@ def test_a_plain_handler_that_does_not_end_is_left_by_a_service_that_does_not_an
         assert child.end()[0] == 0
 
 
+def test_what_a_handler_returns_after_it_was_reported_is_not_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its caller has the report; nothing is added to it."""
+    monkeypatch.setattr("lambda_wire.bootstrap.slots.GRACE_S", 0.001)
+    begun, reported, returned = threading.Event(), threading.Event(), threading.Event()
+
+    class Reporting(Endless):
+        def end(self, said: Said) -> Accepted | Refused:
+            verdict = super().end(said)
+            reported.set()
+            return verdict
+
+    def handler(event: object, context: object) -> object:
+        begun.set()
+        assert reported.wait(PATIENCE_S)
+        returned.set()
+        return "late"
+
+    runtime = Reporting(invocation(1))
+    with slots_of(handler, runtime) as served:
+        assert begun.wait(PATIENCE_S)
+        served.slots.end(Enough())
+        assert returned.wait(PATIENCE_S)
+    assert runtime.kinds == ["ErrorReported"]
+    assert "is not sent" not in capsys.readouterr().err
+
+
 def test_a_handler_whose_response_has_ended_is_left_with_a_line(tmp_path: Path) -> None:
     """Its caller has the whole response: there is nothing to report."""
     with service_of() as (address, listener), ExitStack() as stack:
