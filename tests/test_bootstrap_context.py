@@ -11,8 +11,9 @@ import pytest
 
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.context import LambdaContext
+from lambda_wire.bootstrap.event_loop import EventLoop
 from lambda_wire.bootstrap.failures import RuntimeFault
-from lambda_wire.bootstrap.loops import EventLoop, SlotLoop
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 from tests.bootstrap_parts import RecordingRuntime, invocation, served
 from tests.real_parts import need_module
 

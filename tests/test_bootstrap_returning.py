@@ -28,7 +28,7 @@ from lambda_wire import (
     StreamInterrupted,
 )
 from lambda_wire._error_payload import MAX_TRAILER_DOCUMENT
-from lambda_wire.bootstrap import loops as loops_room
+from lambda_wire.bootstrap import slot_loop
 from lambda_wire.bootstrap.alone import serve_alone
 from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.invoking import Invoker
@@ -467,8 +467,8 @@ def soon(limit_s: float | None, handler: Callable[[object, Any], object], *, mar
     deadline_ms = None if limit_s is None else int((time.time() + limit_s) * 1000)
     runtime = RecordingRuntime(invocation(deadline_ms=deadline_ms), invocation("next"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops_room, "_TURN_S", PATIENCE_S)
-        patch.setattr(loops_room, "_PATIENCE_S", PATIENCE_S)
+        patch.setattr(slot_loop, "_TURN_S", PATIENCE_S)
+        patch.setattr(slot_loop, "_PATIENCE_S", PATIENCE_S)
         with pytest.raises(ConnectionLost):
             serve_alone(Invoker(handler, alone=True, margin_ms=margin_ms), runtime, [], Stop())
     return runtime

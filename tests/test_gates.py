@@ -335,7 +335,7 @@ def test_a_cold_start_loads_no_other_driver(cold_start: list[str]) -> None:
     assert {"lambda_wire.sync", "lambda_wire._sockets", "lambda_wire.bootstrap"} <= ours
     others = ("asyncio", "trio", "_facade", "_transport", "_h11", "invoke", "local", "testing")
     assert ours.isdisjoint(f"lambda_wire.{name}" for name in others)
-    unneeded = ("alone", "loops", "slots", "processes", "snapshots", "writer")
+    unneeded = ("alone", "event_loop", "slot_loop", "slots", "processes", "snapshots", "writer")
     assert ours.isdisjoint(f"lambda_wire.bootstrap.{name}" for name in unneeded)
 
 

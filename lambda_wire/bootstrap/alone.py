@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import Invocation
 from lambda_wire.bootstrap.answering import Answer
+from lambda_wire.bootstrap.event_loop import EventLoop
 from lambda_wire.bootstrap.invoking import Invoker
-from lambda_wire.bootstrap.loops import EventLoop, SlotLoop
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 from lambda_wire.bootstrap.stopping import CLEANUP_S, Stop, Stopped
 from lambda_wire.sync import Runtime
 

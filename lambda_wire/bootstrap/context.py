@@ -13,7 +13,7 @@ from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import RuntimeFault, write_log
-from lambda_wire.bootstrap.loops import SlotLoop
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 from lambda_wire.bootstrap.writer import ResponseWriter
 
 __all__ = ["Client", "ClientContext", "CognitoIdentity", "LambdaContext"]

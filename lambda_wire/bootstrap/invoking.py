@@ -14,9 +14,9 @@ from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.failures import Unanswerable, ends_process, flush_logs
 from lambda_wire.bootstrap.loading import Handler
 from lambda_wire.bootstrap.logs import current_request_id
-from lambda_wire.bootstrap.loops import SlotLoop
 from lambda_wire.bootstrap.marshalling import read_event
 from lambda_wire.bootstrap.returning import send
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 from lambda_wire.bootstrap.stopping import CLEANUP_S, Stopped
 
 __all__ = ["Invoker"]

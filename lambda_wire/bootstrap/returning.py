@@ -15,8 +15,8 @@ from lambda_wire._fields import is_bytes_like
 from lambda_wire._responses import Body, HttpResponse, StreamingResponse
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import log_line
-from lambda_wire.bootstrap.loops import SlotLoop
 from lambda_wire.bootstrap.marshalling import write_json
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 
 __all__ = ["send"]
 

@@ -18,9 +18,10 @@ from typing import Final, NoReturn
 
 from lambda_wire._errors import ConnectionLost, ProtocolError, RequestRefused
 from lambda_wire.bootstrap.answering import Answer
+from lambda_wire.bootstrap.event_loop import EventLoop
 from lambda_wire.bootstrap.failures import Unanswerable, log_line
 from lambda_wire.bootstrap.invoking import Invoker
-from lambda_wire.bootstrap.loops import EventLoop, SlotLoop
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 from lambda_wire.bootstrap.stopping import CLEANUP_S, GRACE_S, Stopped
 from lambda_wire.sync import Runtime
 

@@ -25,7 +25,7 @@ from lambda_wire._responses import HttpResponse
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.answering import Answer
 from lambda_wire.bootstrap.failures import is_cancellation
-from lambda_wire.bootstrap.loops import SlotLoop
+from lambda_wire.bootstrap.slot_loop import SlotLoop
 
 __all__ = ["AsyncResponseWriter", "ResponseWriter"]
 
