@@ -70,7 +70,8 @@ class _Record:
             body.append("self.__post_init__()")
         parameters = ", ".join(["self", "*", *keywords] if keywords else ["self"])
         scope: dict[str, Any] = {"__name__": __name__} | setters | defaults  # Any: what exec puts there has no type
-        exec(f"def __init__({parameters}): {'; '.join(body) or 'pass'}", scope)  # noqa: S102  # names written by ourselves
+        written = f"def __init__({parameters}): {'; '.join(body) or 'pass'}"
+        exec(compile(written, __file__, "exec"), scope)  # noqa: S102  # of names that are written in this package
         made: Callable[..., None] = scope["__init__"]
         made.__qualname__ = f"{cls.__name__}.__init__"
         return made

@@ -35,7 +35,7 @@ from lambda_wire.bootstrap.invoking import Invoker
 from lambda_wire.bootstrap.slots import Slots
 from lambda_wire.bootstrap.stopping import Stopped, stopped_by_signals
 from lambda_wire.sync import connect
-from tests.bootstrap_parts import RecordingRuntime, ScriptedService, environment, invocation, running
+from tests.bootstrap_parts import RecordingRuntime, ScriptedService, environment, invocation, running, served
 from tests.slot_parts import answer_of, polls_of, running_child, service_of, told
 
 ECHO = "def handler(event, context): return event\n"
@@ -482,3 +482,15 @@ class TestSignals:
                 assert not stop.asked
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("payload", [b' {"a": 1}', b"no JSON"])
+def test_who_takes_the_event_as_bytes_has_it_as_it_came(payload: bytes) -> None:
+    """Nothing of it was parsed, so nothing of it can be wrong."""
+
+    def handler(event: bytes, context: object) -> bytes:  # what it is called with
+        return event
+
+    (said,) = served(handler, invocation(payload=payload)).said
+    assert isinstance(said, BufferedResponse)
+    assert said.payload == payload

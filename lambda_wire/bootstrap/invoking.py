@@ -14,7 +14,7 @@ from lambda_wire.bootstrap.context import LambdaContext
 from lambda_wire.bootstrap.failures import Unanswerable, ends_process, flush_logs
 from lambda_wire.bootstrap.loading import Handler
 from lambda_wire.bootstrap.logs import current_request_id
-from lambda_wire.bootstrap.marshalling import read_event
+from lambda_wire.bootstrap.marshalling import read_event, takes_bytes
 from lambda_wire.bootstrap.returning import send
 from lambda_wire.bootstrap.slot_loop import SlotLoop
 from lambda_wire.bootstrap.stopping import CLEANUP_S, Stopped
@@ -33,6 +33,7 @@ class Invoker:
 
     def __init__(self, handler: Handler, *, alone: bool, margin_ms: int | None = None) -> None:
         self._handler = handler
+        self._takes_bytes = takes_bytes(handler)
         self._alone = alone
         self._margin_ms = margin_ms
 
@@ -66,7 +67,7 @@ class Invoker:
         self._set_trace_id(invocation.trace_id)
         try:
             context = LambdaContext(invocation, answer, loop)
-            result = self._handler(read_event(invocation), context)
+            result = self._handler(invocation.payload if self._takes_bytes else read_event(invocation), context)
             send(result, answer, loop, self._limit_s(invocation))
         except BaseException as fault:
             answer.fail(fault, patience_s=CLEANUP_S if isinstance(fault, Stopped) else -1)
