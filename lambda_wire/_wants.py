@@ -40,8 +40,8 @@ class Outgoing:
 
     def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
         self._buffers = [buffer for buffer in buffers if buffer]
-        self._first = 0
-        self._offset = 0
+        self._first: int = 0
+        self._offset: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
