@@ -28,7 +28,7 @@ from lambda_wire._types import BytesLike, Headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, MutableSequence
+    from collections.abc import Collection, MutableSequence, Sequence
     from typing import Final
 
 __all__ = ["CHUNK_END", "MAX_PIECE", "ChunkDecoder", "chunk_buffers", "chunk_head", "encode_chunk", "encode_end"]
@@ -70,12 +70,14 @@ def encode_chunk(data: BytesLike) -> bytes:
     return b"%b%b\r\n" % (chunk_head(len(content)), content)
 
 
-def chunk_buffers(pieces: Iterable[bytes]) -> list[BytesLike]:
+def chunk_buffers(pieces: Sequence[bytes]) -> list[BytesLike]:
     """Return each piece as one chunk, as buffers to be written in order: small ones are joined, large ones not copied.
 
     Raises:
         Malformed: A piece is empty: an empty chunk ends the body.
     """
+    if len(pieces) == 1 and 0 < len(pieces[0]) < _JOINED:  # as nearly every write of a stream is
+        return [b"%x\r\n%b\r\n" % (len(pieces[0]), pieces[0])]
     buffers: list[BytesLike] = []
     small: list[bytes] = []
     held = 0

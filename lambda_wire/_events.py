@@ -122,9 +122,10 @@ class ResponseStarted:
     def __post_init__(self) -> None:
         if self.response_mode not in ("streaming", "buffered"):
             raise Malformed(f"response_mode must be 'streaming' or 'buffered', got {quote(self.response_mode)}")
-        _require_request_id(self.request_id)
-        require_field_value(self.content_type, "content_type")
-        require_field_value(self.invocation_id, "invocation_id")
+        if not self.request_id or not are_plain(self.request_id, self.content_type, self.invocation_id):
+            _require_request_id(self.request_id)
+            require_field_value(self.content_type, "content_type")
+            require_field_value(self.invocation_id, "invocation_id")
 
 
 @record
