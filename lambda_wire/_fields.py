@@ -112,10 +112,13 @@ def as_bytes(value: object, what: str) -> bytes:
     """Return data of any kind as ``bytes``; what ``bytes()`` would make of a number or a list was never meant.
 
     Raises:
-        Malformed: ``value`` is none of ``BytesLike``.
+        Malformed: ``value`` is none of ``BytesLike``, or a view that was released.
     """
     if type(value) is bytes:
         return value
     if not is_bytes_like(value):
         raise Malformed(f"{what} must be bytes, bytearray or memoryview, got {type(value).__name__}")
-    return bytes(value)
+    try:
+        return bytes(value)
+    except ValueError as fault:
+        raise Malformed(f"{what} cannot be read: {fault}") from fault

@@ -408,7 +408,7 @@ FAILURES: dict[str, tuple[Callable[[], object], str]] = {
     "stop": (raises(StopIteration()), "StopIteration"),
     "async stop": (raises(StopAsyncIteration()), "StopAsyncIteration"),
     "recursion": (lambda: endless(0), "RecursionError"),
-    "released": (released, "ValueError"),
+    "released": (released, "Malformed"),
     "cycle": (cycle, "Runtime.MarshalError"),
 }
 
@@ -445,7 +445,7 @@ def test_what_cannot_be_sent_leaves_the_answer_open() -> None:
     assert ran == [1, 2]
     kinds = [NextAsked, ErrorReported, NextAsked, BufferedResponse, NextAsked]
     assert [type(it) for it in service.asked] == kinds
-    assert service.error()["errorType"] == "ValueError"
+    assert service.error()["errorType"] == "Malformed"
 
 
 def test_a_view_with_gaps_is_sent_as_what_it_shows() -> None:

@@ -88,12 +88,12 @@ def handler(event, context):
     return globals()[event["do"]](event.get("with"), context)
 
 DIALS = 0
-_connect = socket.create_connection
-def _counted(*args, **options):
+_connect = socket.socket.connect
+def _counted(*args):
     global DIALS
     DIALS += 1
-    return _connect(*args, **options)
-socket.create_connection = _counted
+    return _connect(*args)
+socket.socket.connect = _counted
 """
 
 

@@ -66,6 +66,14 @@ def test_what_is_no_bytes(value: object) -> None:
     assert not is_bytes_like(value)
 
 
+def test_a_view_that_was_released_holds_no_bytes() -> None:
+    """As every other value that cannot be sent."""
+    view = memoryview(b"ab")
+    view.release()
+    with pytest.raises(Malformed, match=r"payload cannot be read: .*released"):
+        as_bytes(view, "payload")
+
+
 @pytest.mark.parametrize("value", ["", "text/plain; charset=é", "a\tb", "\udce9"])
 def test_what_is_let_into_a_field(value: str) -> None:
     """What a header line can carry, bytes that are no UTF-8 among it."""
