@@ -49,6 +49,9 @@ _TARGETS: Final[dict[type, State]] = {
 _ANSWERS_AN_INVOCATION: Final = (BufferedResponse, ResponseStarted, ErrorReported)
 _OF_SNAP_START: Final = (RestoreAsked, RestoreErrorReported)
 
+_RUNNING: Final = State.RUNNING  # see ``_turns``
+_RESPONSE_SENT: Final = State.RESPONSE_SENT
+
 #: How many late invocations are remembered. Source: managed instances of the emulator keep 1,000.
 _MOST_EXPIRED: Final = 1000
 
@@ -146,7 +149,7 @@ class StandardLifecycle:
         """Take note of an allowed ``ask``."""
         if ask is PingAsked:
             return
-        if ask is NextAsked and self.state is State.RESPONSE_SENT:
+        if ask is NextAsked and self.state is _RESPONSE_SENT:
             self.request_id = ""
         self.state = LIFECYCLE[self.state][ask]
 
@@ -163,7 +166,7 @@ class StandardLifecycle:
 
     def may_invoke(self, request_id: str) -> bool:
         """Say whether a poll may be answered with this invocation now: while one runs, only with the same again."""
-        if self.state is State.RUNNING:
+        if self.state is _RUNNING:
             return request_id == self.request_id
         return Invocation in LIFECYCLE[self.state]
 

@@ -48,6 +48,8 @@ RuntimeEvent: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong 
 
 
 _POLLS: Final = (NextAsked, RestoreAsked)
+_REQUEST_STARTED: Final = Act.REQUEST_STARTED  # see ``_turns``
+_REQUEST_PART: Final = Act.REQUEST_PART
 _REQUESTS: Final = frozenset(Request.__args__)
 
 
@@ -142,7 +144,7 @@ class RuntimeConnection:
             Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
         """
         if isinstance(event, ResponseChunk):
-            self._turns.require(Act.REQUEST_PART, "ResponseChunk")
+            self._turns.require(_REQUEST_PART, "ResponseChunk")
             data = event.data
             return [chunk_head(len(data)), data, CHUNK_END]
         what = type(event).__name__
@@ -153,7 +155,7 @@ class RuntimeConnection:
                 self._turns.move(Act.REQUEST_ENDED)
                 return buffers
             case _ if type(event) in _REQUESTS:
-                self._turns.require(Act.REQUEST_STARTED, what)
+                self._turns.require(_REQUEST_STARTED, what)
                 return self._send_request(event)
             case _:
                 raise LocalProtocolError(f"{what} may not be sent by a runtime")
@@ -165,7 +167,7 @@ class RuntimeConnection:
             LocalProtocolError: They may not be said now.
             Malformed: A piece is empty: it would end the stream.
         """
-        self._turns.require(Act.REQUEST_PART, "ResponseChunk")
+        self._turns.require(_REQUEST_PART, "ResponseChunk")
         return chunk_buffers(pieces)
 
     def _send_request(self, event: Request) -> list[BytesLike]:

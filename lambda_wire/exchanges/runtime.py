@@ -67,6 +67,7 @@ __all__ = [
 #: refuses the rest of a stream is heard soon enough.
 _FRESH_S: Final = 0.01
 _NEXT: Final = NextAsked()
+_SENDING: Final = Turn.SENDING
 _A = TypeVar("_A", Invocation, RestoreReady)
 
 
@@ -113,7 +114,7 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
             ConnectionLost: The service cannot be reached. Nothing was sent.
         """
         connection = self.connection
-        if connection.polling or (connection.turn is Turn.SENDING and not connection.must_close):
+        if connection.polling or (connection.turn is _SENDING and not connection.must_close):
             self.require_open()
             return  # whatever else is asked on it is refused: neither a poll's answer nor a stream may be cut
         if connection.awaiting_answer:
@@ -345,7 +346,7 @@ def _carrier(response: OpenResponse) -> RuntimeSession:
     """Return the session whose connection carries this response now."""
     session = response.session
     session.require_open()
-    carries = session.response is response and session.connection.turn is Turn.SENDING
+    carries = session.response is response and session.connection.turn is _SENDING
     if not carries or session.connection.must_close:
         raise LocalProtocolError("nothing can be added to this response: the stream has ended")
     return session
