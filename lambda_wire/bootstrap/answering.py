@@ -67,10 +67,10 @@ class Answer:
         self._interruption: Exception | None = None
         self._reported: BaseException | None = None
         self._broken_off: BaseException | None = None
-        self.saying = RLock()
+        self.saying: RLock = RLock()
         self.request_id: str = invocation.request_id
         self.content_type: str = names.OCTET_STREAM
-        self.claimed = False
+        self.claimed: bool = False
         self.unanswerable: bool = False
 
     @property
