@@ -94,11 +94,13 @@ def strict_environment() -> dict[str, str]:
 
 @nox.session(python=AVAILABLE)
 def tests(session: nox.Session) -> None:
-    """Run all tests; with the oldest Python only those that ``coverage`` leaves out there."""
+    """Run all tests; the bench's with the oldest Python only, and of the others there what ``coverage`` leaves out."""
     session.install("-e", ".[test]")
     above = [str(path) for name in ABOVE for path in sorted((ROOT / "tests").glob(f"test_{name}*.py"))]
-    chosen = session.posargs or (above if session.python == OLDEST else [])
-    session.run("python", "-bb", "-m", "pytest", *chosen, env=strict_environment())
+    again = ["--ignore-glob=*/test_bench*"]
+    chosen = session.posargs or (above if session.python == OLDEST else again)
+    examples = {} if session.python == OLDEST else {"LAMBDA_WIRE_EXAMPLES": "20"}
+    session.run("python", "-bb", "-m", "pytest", *chosen, env=strict_environment() | examples)
 
 
 @nox.session(python=OLDEST)
