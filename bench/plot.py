@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import Final
+from typing import Any, Final
 
 from bench.columns import ALL, TITLES
 from bench.results import Absent, Report, Row
@@ -37,7 +37,7 @@ def draw(report: Report, path: Path) -> None:
         raise Absent("no row has a ratio to draw")
     most = max(len(rows) for rows in sections.values())
     figure = Figure(figsize=(4 + 1.6 * most, 2.8 * len(sections) + 1), layout="constrained")
-    bars = {}
+    bars: dict[str, Any] = {}  # Any: a legend takes what it shows, which its types do not say
     for number, (section, rows) in enumerate(sections.items(), 1):
         axes = figure.add_subplot(len(sections), 1, number)
         columns = [
