@@ -56,6 +56,10 @@ _USUAL: Final = (
     names.TRANSFER_ENCODING,
     names.USER_AGENT,
 )
+_CONNECTION: Final = names.CONNECTION.lower()
+_CONTENT_LENGTH: Final = names.CONTENT_LENGTH.lower()
+_HOST: Final = names.HOST.lower()
+_TRANSFER_ENCODING: Final = names.TRANSFER_ENCODING.lower()
 _LOWER_CASE: Final = {written: name.lower() for name in _USUAL for written in (name, name.lower())}
 
 
@@ -75,7 +79,7 @@ def plain_request(head: bytes) -> RequestParts | None:
     if version != "HTTP/1.1" or method not in _METHODS or not target or not target.isascii():
         return None
     fields = _fields(lines)
-    if fields is None or "host" not in fields:
+    if fields is None or _HOST not in fields:
         return None
     return method, target, "1.1", tuple(fields.items())
 
@@ -104,8 +108,8 @@ def _counted_response(head: bytes) -> CountedResponse | None:
     if parts is None:
         return None
     status, fields = parts
-    length = fields.get("content-length")
-    if length is None or status in (204, 304) or "connection" in fields:
+    length = fields.get(_CONTENT_LENGTH)
+    if length is None or status in (204, 304) or _CONNECTION in fields:
         return None
     return status, tuple(fields.items()), int(length)
 
@@ -135,7 +139,7 @@ def _fields(lines: list[str]) -> dict[str, str] | None:
     fields = _usual_fields(lines)
     if fields is None:
         return None
-    length, coding = fields.get("content-length"), fields.get("transfer-encoding")
+    length, coding = fields.get(_CONTENT_LENGTH), fields.get(_TRANSFER_ENCODING)
     if len(fields) != len(lines) - 3 or (coding is not None and (length is not None or coding != "chunked")):
         return None
     if length is not None and not (len(length) <= _LONGEST_LENGTH and length.isascii() and length.isdigit()):

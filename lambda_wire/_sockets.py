@@ -42,8 +42,13 @@ _DONT_WAIT: Final = socket.MSG_DONTWAIT
 _WHOLE: Final = socket.MSG_WAITALL
 #: What a conversation says itself. Whatever else leaves it was raised by a signal handler, or by a signer.
 _SAID: Final = (
-    *(Malformed, ProtocolError, ConnectionLost),
-    *(RequestRefused, StreamInterrupted, CallRefused, CallFailed),
+    Malformed,
+    ProtocolError,
+    ConnectionLost,
+    RequestRefused,
+    StreamInterrupted,
+    CallRefused,
+    CallFailed,
 )
 
 
