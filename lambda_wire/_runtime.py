@@ -107,6 +107,11 @@ class RuntimeConnection:
         return self._turns.awaiting_answer
 
     @property
+    def streaming(self) -> bool:
+        """Whether a streamed response has begun that can go on."""
+        return self._turns.sending
+
+    @property
     def idle(self) -> bool:
         """Whether it can carry a request now."""
         return self._turns.idle

@@ -140,10 +140,10 @@ class Wire:
 
     def _do(self, want: Want, deadline: float | None) -> BytesLike:
         match want:
-            case Read():
-                return self._read(want, deadline)
             case Write():
                 return self._write(want.outgoing, deadline, look_first=want.look_first)
+            case Read():
+                return self._read(want, deadline)
             case Dial():
                 self._dial()
             case Hangup():
@@ -212,7 +212,7 @@ class Wire:
         try:
             if look_first and (heard := self._look()):
                 return heard
-            while outgoing:
+            while not outgoing.done:
                 try:
                     outgoing.advance(self._send(outgoing))
                 except BlockingIOError:
@@ -267,7 +267,8 @@ class Wire:
 
     def _send(self, outgoing: Outgoing) -> int:
         """Return how much was written without waiting."""
-        return self._connected().sendmsg(outgoing.next_buffers(_MOST_BUFFERS), [], _DONT_WAIT)
+        assert self._socket is not None
+        return self._socket.sendmsg(outgoing.next_buffers(_MOST_BUFFERS), (), _DONT_WAIT)
 
 
 class TlsWire(Wire):

@@ -34,6 +34,7 @@ _BODILESS: Final = (204, 304)
 #: Python 3.11 looks a member of an Enum up in ten times the time of a global.
 _IDLE: Final = Turn.IDLE
 _AWAITING: Final = Turn.AWAITING
+_SENDING: Final = Turn.SENDING
 _CLOSED: Final = Turn.CLOSED
 _REQUEST_STARTED: Final = Act.REQUEST_STARTED
 #: Where whole messages lead to.
@@ -146,6 +147,11 @@ class ClientTurns(_Turns):
     def idle(self) -> bool:
         """Whether this connection can carry a request now."""
         return self._turn is _IDLE and not (self._send_failed or self._fault is not None or self._reader.in_message)
+
+    @property
+    def sending(self) -> bool:
+        """Whether a request has begun that can go on."""
+        return self._turn is _SENDING and not (self._send_failed or self._fault is not None)
 
     @property
     def awaiting_answer(self) -> bool:

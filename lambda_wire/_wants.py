@@ -34,22 +34,28 @@ class Outgoing:
 
     Args:
         buffers: What is to be written, in order.
+
+    Attributes:
+        done: Whether all of it has been.
     """
 
-    __slots__ = ("_buffers", "_first", "_offset")
+    __slots__ = ("_buffers", "_first", "_offset", "done")
 
     def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
-        self._buffers = [buffer for buffer in buffers if buffer]
+        self._buffers = buffers if all(buffers) else [buffer for buffer in buffers if buffer]
         self._first: int = 0
         self._offset: int = 0
+        self.done: bool = not self._buffers
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
-        return self._first < len(self._buffers)
+        return not self.done
 
-    def next_buffers(self, most: int) -> list[BytesLike]:
+    def next_buffers(self, most: int) -> Sequence[BytesLike]:
         """Return what is to be written next, as at most ``most`` buffers."""
-        buffers = self._buffers[self._first : self._first + most]
+        if not self._first and not self._offset and len(self._buffers) <= most:
+            return self._buffers
+        buffers = list(self._buffers[self._first : self._first + most])
         if self._offset:
             buffers[0] = memoryview(buffers[0])[self._offset :]
         return buffers
@@ -61,7 +67,7 @@ class Outgoing:
         while first < len(buffers) and written >= len(buffers[first]):
             written -= len(buffers[first])
             first += 1
-        self._first, self._offset = first, written
+        self._first, self._offset, self.done = first, written, first == len(buffers)
 
 
 @record

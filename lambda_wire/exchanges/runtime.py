@@ -37,7 +37,6 @@ from lambda_wire._events import (
 from lambda_wire._fields import as_bytes
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
-from lambda_wire._state import Turn
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Exchange
 from lambda_wire.exchanges.session import Session
@@ -67,7 +66,6 @@ __all__ = [
 #: refuses the rest of a stream is heard soon enough.
 _FRESH_S: Final = 0.01
 _NEXT: Final = NextAsked()
-_SENDING: Final = Turn.SENDING
 _A = TypeVar("_A", Invocation, RestoreReady)
 
 
@@ -114,7 +112,7 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
             ConnectionLost: The service cannot be reached. Nothing was sent.
         """
         connection = self.connection
-        if connection.polling or (connection.turn is _SENDING and not connection.must_close):
+        if connection.polling or connection.streaming:
             self.require_open()
             return  # whatever else is asked on it is refused: neither a poll's answer nor a stream may be cut
         if connection.awaiting_answer:
@@ -254,7 +252,9 @@ def start_response(
         yield from session.connect()
     head = session.connection.send_buffers(started)
     session.response = response = OpenResponse(session)
-    _require_none((yield from session.say([*head, *session.connection.send_chunks(parts)], look_first=True)))
+    answer = yield from session.say([*head, *session.connection.send_chunks(parts)], look_first=True)
+    if answer is not None:
+        raise _interrupted(answer)
     return response
 
 
@@ -270,7 +270,9 @@ def write_chunks(response: OpenResponse, chunks: Sequence[BytesLike]) -> Exchang
     """
     session = _carrier(response)
     if parts := _parts(chunks):
-        _require_none((yield from session.say(session.connection.send_chunks(parts), look_first=True)))
+        answer = yield from session.say(session.connection.send_chunks(parts), look_first=True)
+        if answer is not None:
+            raise _interrupted(answer)
 
 
 def finish_response(response: OpenResponse) -> Exchange[Accepted | Refused]:
@@ -345,9 +347,9 @@ def _taken(answer: RuntimeEvent) -> Accepted | Refused:
 def _carrier(response: OpenResponse) -> RuntimeSession:
     """Return the session whose connection carries this response now."""
     session = response.session
-    session.require_open()
-    carries = session.response is response and session.connection.turn is _SENDING
-    if not carries or session.connection.must_close:
+    if session.closed:
+        session.require_open()
+    if session.response is not response or not session.connection.streaming:
         raise LocalProtocolError("nothing can be added to this response: the stream has ended")
     return session
 
@@ -356,7 +358,6 @@ def _parts(chunks: Sequence[BytesLike]) -> list[bytes]:
     return [data for chunk in chunks if (data := chunk if type(chunk) is bytes else as_bytes(chunk, "a chunk"))]
 
 
-def _require_none(answer: RuntimeEvent | None) -> None:
-    """Interrupt who streams when the service has answered already."""
-    if answer is not None:
-        raise StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)
+def _interrupted(answer: RuntimeEvent) -> StreamInterrupted:
+    """Return what interrupts who streams when the service has answered already."""
+    return StreamInterrupted(answer if isinstance(answer, (Accepted, Refused)) else None)
