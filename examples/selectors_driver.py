@@ -97,13 +97,13 @@ class Wire:
         match want:
             case Dial():
                 yield from self.dial()
-            case Write(outgoing=outgoing, look_first=look_first):
-                if look_first and (heard := self.look()):
+            case Write():
+                if want.look_first and (heard := self.look()):
                     return heard
-                while outgoing:
+                while not want.done:
                     yield self.socket, EVENT_READ | EVENT_WRITE  # even when there is room: each slot has its turn
                     try:
-                        outgoing.advance(self.socket.sendmsg(outgoing.next_buffers(64)))
+                        want.advance(self.socket.sendmsg(want.next_buffers(64)))
                     except BlockingIOError:
                         if heard := self.look():
                             return heard

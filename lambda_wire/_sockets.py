@@ -21,7 +21,7 @@ from lambda_wire._errors import (
 )
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Read, Want, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Wire:
     def _do(self, want: Want, deadline: float | None) -> BytesLike:
         match want:
             case Write():
-                return self._write(want.outgoing, deadline, look_first=want.look_first)
+                return self._write(want, deadline)
             case Read():
                 return self._read(want, deadline)
             case Dial():
@@ -208,13 +208,13 @@ class Wire:
                 raise  # not the system's: we gave up waiting, or a signal handler raised it
             raise ConnectionLost(f"the connection ended while it was read from ({fault})") from fault
 
-    def _write(self, outgoing: Outgoing, deadline: float | None, *, look_first: bool) -> bytes:
+    def _write(self, want: Write, deadline: float | None) -> bytes:
         try:
-            if look_first and (heard := self._look()):
+            if want.look_first and (heard := self._look()):
                 return heard
-            while not outgoing.done:
+            while not want.done:
                 try:
-                    outgoing.advance(self._send(outgoing))
+                    want.advance(self._send(want))
                 except BlockingIOError:
                     speaks = self._wait(deadline, select.POLLIN | select.POLLOUT) & ~select.POLLOUT
                     if speaks and (heard := self._look()):
@@ -265,10 +265,10 @@ class Wire:
         """
         return self._connected().recv(65_536, _DONT_WAIT)
 
-    def _send(self, outgoing: Outgoing) -> int:
+    def _send(self, want: Write) -> int:
         """Return how much was written without waiting."""
         assert self._socket is not None
-        return self._socket.sendmsg(outgoing.next_buffers(_MOST_BUFFERS), (), _DONT_WAIT)
+        return self._socket.sendmsg(want.next_buffers(_MOST_BUFFERS), (), _DONT_WAIT)
 
 
 class TlsWire(Wire):
@@ -303,8 +303,8 @@ class TlsWire(Wire):
     def _receive_now(self) -> bytes:
         return _tls.receive(self._connected(), 65_536)
 
-    def _send(self, outgoing: Outgoing) -> int:
-        return _tls.send(self._connected(), outgoing)
+    def _send(self, want: Write) -> int:
+        return _tls.send(self._connected(), want)
 
 
 def _or_lost(heard: bytes) -> bytes:

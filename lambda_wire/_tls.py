@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from lambda_wire._wants import Outgoing
+from lambda_wire._wants import Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ def receive(wire: socket.socket, max_bytes: int) -> bytes:
         raise BlockingIOError from fault
 
 
-def send(wire: socket.socket, outgoing: Outgoing) -> int:
-    """Return how much of what is outgoing was written, at most one record.
+def send(wire: socket.socket, want: Write) -> int:
+    """Return how much of what is wanted was written, at most one record.
 
     Raises:
         BlockingIOError: Nothing could be written.
     """
     record = bytearray()
-    for buffer in outgoing.next_buffers(_MOST_BUFFERS):
+    for buffer in want.next_buffers(_MOST_BUFFERS):
         record += memoryview(buffer)[: _RECORD - len(record)]
     try:
         return wire.send(record)

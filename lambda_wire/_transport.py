@@ -12,7 +12,7 @@ from lambda_wire import _tls
 from lambda_wire._addresses import Endpoint
 from lambda_wire._errors import Busy, ConnectionLost
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Read, Want, Write
 
 if TYPE_CHECKING:
     import ssl
@@ -141,7 +141,7 @@ class AsyncWire:
             case Read():
                 return await self._read(want)
             case Write():
-                return await self._write(want.outgoing, look_first=want.look_first)
+                return await self._write(want)
             case Dial():
                 await self._dial()
             case Hangup():
@@ -240,16 +240,14 @@ class AsyncWire:
             return self._receive(want.max_bytes)
         return want.into[: self._connected().recv_into(want.into)]
 
-    def _send(self, outgoing: Outgoing) -> int:
+    def _send(self, want: Write) -> int:
         """Return how much was written without waiting.
 
         Raises:
             BlockingIOError: Nothing could be written.
         """
         wire = self._connected()
-        return (
-            wire.sendmsg(outgoing.next_buffers(_MOST_BUFFERS)) if self._context is None else _tls.send(wire, outgoing)
-        )
+        return wire.sendmsg(want.next_buffers(_MOST_BUFFERS)) if self._context is None else _tls.send(wire, want)
 
     async def _read(self, want: Read) -> BytesLike:
         if self._has_asked:  # no answer is there yet, so that trying would cost a system call for nothing
@@ -265,13 +263,13 @@ class AsyncWire:
             except OSError as fault:
                 raise ConnectionLost(f"the connection ended while it was read from ({fault})") from fault
 
-    async def _write(self, outgoing: Outgoing, *, look_first: bool) -> bytes:
+    async def _write(self, want: Write) -> bytes:
         try:
-            if look_first and (heard := self._look()):
+            if want.look_first and (heard := self._look()):
                 return heard
-            while outgoing:
+            while not want.done:
                 try:
-                    outgoing.advance(self._send(outgoing))
+                    want.advance(self._send(want))
                 except BlockingIOError:
                     await self._loop.readable_or_writable(self._connected())
                     if heard := self._look():

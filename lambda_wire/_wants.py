@@ -1,4 +1,4 @@
-"""What a conversation may want of its driver: four things, closed and dumb.
+"""What a conversation may want of its driver: four things, closed.
 
 A driver that can dial, write, read and hang up can run every conversation of this package.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     from lambda_wire._typing import Protocol, TypeVar
 
-__all__ = ["Closable", "Dial", "Exchange", "Hangup", "Outgoing", "Read", "Want", "Write"]
+__all__ = ["Closable", "Dial", "Exchange", "Hangup", "Read", "Want", "Write"]
 
 _T = TypeVar("_T")
 
@@ -29,27 +29,36 @@ class Dial:
     """
 
 
-class Outgoing:
-    """Buffers on their way out. The driver says how much of them has been written; the conversation knows what is left.
+class Write:
+    """Write what is left of the buffers, and tell it so with ``advance``. Answer ``b""`` when it is ``done``.
+
+    When the peer speaks while the write would block, stop and answer with the bytes it sent. When ``look_first``, do
+    so even before the first byte is written; without buffers, this is only a look. The conversation knows what is left,
+    and may want it written later.
+
+    Throw ``ConnectionLost`` when the connection has ended.
 
     Args:
         buffers: What is to be written, in order.
+        look_first: Whether to look first what the peer said.
 
     Attributes:
-        done: Whether all of it has been.
+        look_first: The same.
+        done: Whether all is written.
     """
 
-    __slots__ = ("_buffers", "_first", "_offset", "done")
+    __slots__ = ("_buffers", "_first", "_offset", "done", "look_first")
 
-    def __init__(self, buffers: Sequence[BytesLike] = ()) -> None:
+    def __init__(self, buffers: Sequence[BytesLike] = (), *, look_first: bool = False) -> None:
         self._buffers = buffers if all(buffers) else [buffer for buffer in buffers if buffer]
         self._first: int = 0
         self._offset: int = 0
         self.done: bool = not self._buffers
+        self.look_first = look_first
 
-    def __bool__(self) -> bool:
-        """Whether anything is left."""
-        return not self.done
+    def __repr__(self) -> str:
+        """Show no payload."""
+        return f"Write(done={self.done}, look_first={self.look_first})"
 
     def next_buffers(self, most: int) -> Sequence[BytesLike]:
         """Return what is to be written next, as at most ``most`` buffers."""
@@ -68,20 +77,6 @@ class Outgoing:
             written -= len(buffers[first])
             first += 1
         self._first, self._offset, self.done = first, written, first == len(buffers)
-
-
-@record
-class Write:
-    """Write what is outgoing, and tell it so. Answer ``b""`` when all of it is written.
-
-    When the peer speaks while the write would block, stop and answer with the bytes it sent. When ``look_first``, do
-    so even before the first byte is written; with nothing outgoing, this is only a look.
-
-    Throw ``ConnectionLost`` when the connection has ended.
-    """
-
-    outgoing: Outgoing = field(repr=False)
-    look_first: bool = False
 
 
 @record

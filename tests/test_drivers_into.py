@@ -26,7 +26,7 @@ from lambda_wire._facade import Runtime
 from lambda_wire._invoke_events import InvokeAnswered, InvokeAsked
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Dial, Exchange, Outgoing, Read, Write
+from lambda_wire._wants import Dial, Exchange, Read, Write
 from lambda_wire.testing import deliveries
 from tests.driver_parts import Driver, LoopDriver, on_every_driver, on_every_loop, wire_of
 from tests.driver_services import (
@@ -91,7 +91,7 @@ async def test_the_part_that_was_filled_is_the_answer(driver: Driver) -> None:
 
     def exchange(into: memoryview) -> Exchange[None]:
         yield Dial()
-        assert (yield Write(outgoing=Outgoing([b"go"]))) == b""
+        assert (yield Write([b"go"])) == b""
         while part := (yield Read(into=into)):
             assert isinstance(part, memoryview)
             heard.append((bytes(part), part.obj is memory))

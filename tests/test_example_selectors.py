@@ -35,7 +35,7 @@ from lambda_wire import (
     Signal,
     decode_error,
 )
-from lambda_wire.exchanges import Dial, Exchange, Hangup, Outgoing, Read, Write
+from lambda_wire.exchanges import Dial, Exchange, Hangup, Read, Write
 from lambda_wire.sync import connect_caller
 from tests.aws_sdk import lambda_client, whole
 from tests.driver_services import REFUSED, RESET, Script, Service, accept, assert_nobody_dials, nobody, service
@@ -389,10 +389,10 @@ def test_all_is_written_in_order(listener: socket.socket) -> None:
 
     def exchange() -> Exchange[bool]:
         yield Dial()
-        outgoing = Outgoing(buffers)
-        assert (yield Write(outgoing=outgoing, look_first=True)) == b""
+        write = Write(buffers, look_first=True)
+        assert (yield write) == b""
         yield Hangup()
-        return bool(outgoing)
+        return not write.done
 
     thread = threading.Thread(target=receive)
     thread.start()
@@ -407,13 +407,13 @@ def test_who_looks_first_hears_first(listener: socket.socket) -> None:
     def exchange() -> Exchange[bytes]:
         yield Dial()
         with listener.accept()[0] as peer:
-            assert (yield Write(outgoing=Outgoing(), look_first=True)) == b""
+            assert (yield Write(look_first=True)) == b""
             peer.sendall(b".early")
             assert (yield Read(max_bytes=1)) == b"."  # so the rest has arrived too
-            outgoing = Outgoing([b"question"])
-            heard = yield Write(outgoing=outgoing, look_first=True)
-            assert outgoing.next_buffers(9) == [b"question"]
-            assert (yield Write(outgoing=outgoing)) == b""
+            write = Write([b"question"], look_first=True)
+            heard = yield write
+            assert write.next_buffers(9) == [b"question"]
+            assert (yield write) == b""
             assert peer.recv(65_536) == b"question"
             return bytes(heard)
 
@@ -428,7 +428,7 @@ def test_an_end_is_told_apart(listener: socket.socket) -> None:
         listener.accept()[0].close()
         assert (yield Read()) == b""
         with pytest.raises(ConnectionLost, match="closed the connection") as caught:
-            yield Write(outgoing=Outgoing(), look_first=True)
+            yield Write(look_first=True)
         assert not caught.value.nothing_sent
         yield Hangup()
         yield Dial()

@@ -120,15 +120,15 @@ class Network:
             raise ConnectionLost("the service has closed the connection")
         if want.look_first and self.inbox:
             return self.inbox.pop(0)
-        if self.reset_on_write and want.outgoing:
+        if self.reset_on_write and not want.done:
             self.reset_on_write = False
             self.closed = True
             self.inbox = self.last_words
             raise ConnectionLost("reset")
-        while want.outgoing:
-            (buffer,) = want.outgoing.next_buffers(1)
+        while not want.done:
+            (buffer,) = want.next_buffers(1)
             self._service.receive_data(bytes(buffer))
-            want.outgoing.advance(len(buffer))
+            want.advance(len(buffer))
         while not isinstance(event := self._service.next_event(), Signal):
             self.heard.append(event)
             if not isinstance(event, (ResponseStarted, ResponseChunk)):
@@ -188,7 +188,7 @@ def test_chunks_that_are_ready_together_leave_in_few_buffers() -> None:
     writing = exchanges.write_chunks(response, [b"y" * 64] * 1000 + [large])
     want = next(writing)
     assert isinstance(want, Write)
-    joined, given, last = want.outgoing.next_buffers(99)
+    joined, given, last = want.next_buffers(99)
     assert joined == (b"40\r\n" + b"y" * 64 + b"\r\n") * 1000 + b"186a0\r\n"
     assert given is large
     assert last == b"\r\n"
@@ -268,12 +268,12 @@ def test_an_invocation_instead_of_a_restored_environment_is_not_lost_in_silence(
     original = network.do
 
     def misunderstand(want: Want) -> bytes:
-        if isinstance(want, Write) and want.outgoing and not network.heard:
-            (buffer,) = want.outgoing.next_buffers(1)
+        if isinstance(want, Write) and not want.done and not network.heard:
+            (buffer,) = want.next_buffers(1)
             assert bytes(buffer).startswith(b"GET /2018-06-01/runtime/restore/next ")
-            want.outgoing.advance(len(buffer))
+            want.advance(len(buffer))
             network._service.receive_data(bytes(buffer).replace(b"restore/next", b"invocation/next"))
-            return original(Write(outgoing=want.outgoing, look_first=False))
+            return original(Write())
         return original(want)
 
     network.do = misunderstand  # type: ignore[method-assign]  # a service that takes one poll for another
@@ -303,9 +303,7 @@ def test_a_service_that_speaks_unasked_is_dialled_again() -> None:
     original = network.do
 
     def speak(want: Want) -> bytes:
-        return (
-            b"HTTP/1.1 408 Request Timeout\r\n\r\n" if isinstance(want, Write) and not want.outgoing else original(want)
-        )
+        return b"HTTP/1.1 408 Request Timeout\r\n\r\n" if isinstance(want, Write) and want.done else original(want)
 
     network.do = speak  # type: ignore[method-assign]  # a service that speaks at that moment
     assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
@@ -516,7 +514,7 @@ def test_a_cancelled_write_breaks_its_connection() -> None:
     held = session()
     cancelled = exchanges.next_invocation(held)
     want = next(cancelled)
-    while not (isinstance(want, Write) and want.outgoing):
+    while not (isinstance(want, Write) and not want.done):
         want = cancelled.send(network.do(want))
     with pytest.raises(KeyboardInterrupt):
         cancelled.throw(KeyboardInterrupt())

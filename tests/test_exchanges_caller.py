@@ -122,17 +122,17 @@ class Network:
             return self.inbox.pop(0)
         if want.look_first and self.closed:
             raise ConnectionLost("the service has closed the connection")
-        if want.outgoing and self.early:
+        if not want.done and self.early:
             return self.early.pop(0)
-        if want.outgoing and self.reset_on_write:
+        if not want.done and self.reset_on_write:
             self.reset_on_write, self.closed = False, True
             self.inbox = self.last_words
             raise ConnectionLost("reset")
-        while want.outgoing:
-            (buffer,) = want.outgoing.next_buffers(1)
+        while not want.done:
+            (buffer,) = want.next_buffers(1)
             self.received += buffer
             self._service.receive_data(bytes(buffer))
-            want.outgoing.advance(len(buffer))
+            want.advance(len(buffer))
         while not isinstance(event := self._service.next_event(), Signal):
             self.heard.append(event)
             assert isinstance(event, InvokeAsked)
@@ -647,7 +647,7 @@ def test_a_call_cancelled_while_it_looks_for_the_end(fault: type[BaseException])
     cancelled = exchanges.invoke(held, WHOLE)
     want = next(cancelled)
     assert isinstance(want, Write)
-    assert (want.look_first, bool(want.outgoing)) == (True, False)
+    assert (want.look_first, (not want.done)) == (True, False)
     with pytest.raises(fault):
         cancelled.throw(fault())
     network.inbox = [b"0\r\n\r\n"]

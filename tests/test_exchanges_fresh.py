@@ -41,7 +41,7 @@ class Watched(Network):
 
     def do(self, want: Want) -> bytes:
         if isinstance(want, Write) and want.look_first:
-            self.looks.append(bool(want.outgoing))
+            self.looks.append(not want.done)
         return super().do(want)
 
     def looks_since(self) -> list[bool]:
@@ -138,7 +138,7 @@ class Deaf(Network):
 
     def do(self, want: Want) -> bytes:
         if isinstance(want, Write) and self.closed and not want.look_first:
-            want.outgoing.advance(sum(map(len, want.outgoing.next_buffers(1000))))
+            want.advance(sum(map(len, want.next_buffers(1000))))
             return b""
         return super().do(want)
 
@@ -236,7 +236,7 @@ def test_callers_always_look() -> None:
 
     def watched(want: Want) -> bytes:
         if isinstance(want, Write) and want.look_first:
-            looks.append(bool(want.outgoing))
+            looks.append(not want.done)
         return original(want)
 
     network.do = watched  # type: ignore[method-assign]  # counts

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
 
 
 def test_there_are_four_wants() -> None:
@@ -33,26 +33,26 @@ def test_a_read_is_bounded() -> None:
 
 def test_a_write_does_not_show_its_payload() -> None:
     """A logged want must not be megabytes of somebody's data."""
-    assert repr(Write(outgoing=Outgoing([b"secret" * 1000]))) == "Write(look_first=False)"
+    assert repr(Write([b"secret" * 1000])) == "Write(done=False, look_first=False)"
 
 
 @given(st.lists(st.binary(max_size=5), max_size=6), st.integers(1, 4), st.lists(st.integers(0, 7), min_size=40))
-def test_what_is_outgoing_goes_out_once_and_in_order(buffers: list[bytes], most: int, steps: list[int]) -> None:
+def test_what_is_to_be_written_goes_out_once_and_in_order(buffers: list[bytes], most: int, steps: list[int]) -> None:
     """However much each write takes, of however many buffers at a time."""
-    outgoing, written = Outgoing(buffers), b""
+    want, written = Write(buffers), b""
     for step in [*steps, *[100] * 10]:
-        ready = b"".join(outgoing.next_buffers(most))
-        assert bool(outgoing) is bool(ready)
+        ready = b"".join(want.next_buffers(most))
+        assert want.done is not bool(ready)
         written += ready[:step]
-        outgoing.advance(min(step, len(ready)))
-    assert not outgoing
+        want.advance(min(step, len(ready)))
+    assert want.done
     assert written == b"".join(buffers)
 
 
 def converse() -> Exchange[bytes]:
     """A whole conversation: dial, say, hear, hang up."""
     yield Dial()
-    early = yield Write(outgoing=Outgoing((b"ping", bytearray(b"!"))), look_first=True)
+    early = yield Write((b"ping", bytearray(b"!")), look_first=True)
     heard = b"" if early else (yield Read(max_bytes=3))
     yield Hangup()
     return bytes(early) + bytes(heard)
@@ -71,7 +71,7 @@ class Peer:
             case Write():
                 if want.look_first and self.early:
                     return self.early
-                self.written += b"".join(want.outgoing.next_buffers(10))
+                self.written += b"".join(want.next_buffers(10))
             case Read():
                 return self.data[: want.max_bytes]
             case Hangup():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Want, Write
+    from lambda_wire._wants import Dial, Exchange, Hangup, Read, Want, Write
     from lambda_wire.exchanges.caller import (
         CallerSession,
         OpenAnswer,
@@ -46,7 +46,6 @@ __all__ = [
     "Hangup",
     "OpenAnswer",
     "OpenResponse",
-    "Outgoing",
     "Read",
     "RuntimeSession",
     "Sign",

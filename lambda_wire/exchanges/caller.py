@@ -29,8 +29,8 @@ from lambda_wire._invoke_events import (
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import replaced
 from lambda_wire._types import Headers
-from lambda_wire._wants import Exchange, Hangup, Outgoing, Write
-from lambda_wire.exchanges.session import Session
+from lambda_wire._wants import Exchange, Hangup
+from lambda_wire.exchanges.session import LOOK, Session
 
 __all__ = ["CallerSession", "OpenAnswer", "Sign", "drop_answer", "invoke", "next_chunk", "open_answer"]
 
@@ -84,7 +84,7 @@ class CallerSession(Session[InvokeConnection, InvokeEvent]):
                 self.connection.next_event()
                 room = _LONGEST_END
                 while self.connection.awaiting_answer and room > 0:
-                    heard = yield Write(outgoing=Outgoing(), look_first=True)
+                    heard = yield LOOK
                     if not heard:
                         break
                     self.connection.receive_data(heard)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._signals import Signal
 from lambda_wire._types import BytesLike
-from lambda_wire._wants import Dial, Exchange, Hangup, Outgoing, Read, Write
+from lambda_wire._wants import Dial, Exchange, Hangup, Read, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     from lambda_wire._typing import Generic, Protocol, TypeVar
 
-__all__ = ["ClientConnection", "Session"]
+__all__ = ["LOOK", "ClientConnection", "Session"]
 
 
 class ClientConnection(Protocol):
@@ -53,7 +53,7 @@ class ClientConnection(Protocol):
 
 
 _LONG_AGO: Final = 3600.0
-_LOOK: Final = Write(outgoing=Outgoing(), look_first=True)
+LOOK: Final = Write(look_first=True)
 _READ: Final = Read()
 _NOTHING: Final = Signal.NEED_DATA
 _C = TypeVar("_C", bound=ClientConnection)
@@ -111,7 +111,7 @@ class Session(Generic[_C, _E]):
         self.require_open()
         if self.connected and self.connection.idle:
             with suppress(ConnectionLost):
-                if not (yield _LOOK):
+                if not (yield LOOK):
                     return
         self.abandon()
         for want in (Hangup(), Dial()):
@@ -136,10 +136,10 @@ class Session(Generic[_C, _E]):
         Raises:
             RemoteProtocolError: The service said what it may not.
         """
-        connection, outgoing = self.connection, Outgoing(buffers)
-        look_first = look_first and self.quiet_s >= self.fresh_s
+        connection = self.connection
+        write = Write(buffers, look_first=look_first and self.quiet_s >= self.fresh_s)
         try:
-            while heard := (yield Write(outgoing=outgoing, look_first=look_first)):
+            while heard := (yield write):
                 connection.receive_data(heard)
                 event = self._next_event(connection)
                 if not isinstance(event, Signal):
