@@ -237,6 +237,7 @@ def test_a_signal_after_the_first_poll_was_sent_loses_nothing_of_it(
 LEFT = """
 import asyncio, atexit
 atexit.register(print, "atexit ran")
+left = set()  # an event loop holds its tasks weakly
 
 async def stubborn():
     while True:
@@ -246,7 +247,7 @@ async def stubborn():
             pass
 
 async def handler(event, context):
-    asyncio.create_task(stubborn(), name="left")
+    left.add(asyncio.create_task(stubborn(), name="left"))
     await asyncio.sleep(0)
 """
 
