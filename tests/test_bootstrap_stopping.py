@@ -139,7 +139,7 @@ def test_signals_are_given_back_unless_one_has_come() -> None:
     with stopped_by_signals() as stop:
         stop.end_polls(lambda: None)
         ask()
-    assert signal.getsignal(signal.SIGTERM) is stop
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == [signal.SIG_IGN] * 2
     ask()
 
 
@@ -307,6 +307,30 @@ def test_two_signals_are_as_one(first: signal.Signals, second: signal.Signals, t
     assert (code, out, err.count("[ERROR]")) == (0, "", 1)
     assert [type(it) for it in service.asked] == [NextAsked, ErrorReported]
     assert service.error()["errorType"] == "Runtime.ExitError"
+
+
+ASKED_AGAIN_LATE = """
+import os, signal
+
+class Late:
+    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT):
+        kill(me, number)
+        print("late")
+
+late = Late()
+
+def handler(event, context):
+    print("running")
+    signal.pause()
+"""
+
+
+def test_a_second_signal_while_the_interpreter_ends_changes_nothing(tmp_path: Path) -> None:
+    """Python has then given up its handlers: the code would be that of a process that was killed."""
+    with ScriptedService(invocation()) as service, running_child(service.address, ASKED_AGAIN_LATE, tmp_path) as child:
+        assert child.line() == "running\n"
+        child.send()
+        assert child.end()[:2] == (0, "late\n")
 
 
 ENDS_IN_TIME = """

@@ -96,7 +96,8 @@ class Stop:
 def stopped_by_signals() -> Generator[Stop, None, None]:
     """Let signals be taken inside the block, save those that the parent process wants ignored.
 
-    A process that was asked to end goes on ignoring them: a second one must not cut short what it does to end.
+    A process that was asked to end goes on ignoring them: a second one must not cut short what it does to end. Python
+    itself would give its own handlers up while it ends, but not those that ignore.
     """
     stop = Stop()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -107,6 +108,5 @@ def stopped_by_signals() -> Generator[Stop, None, None]:
         yield stop
     finally:
         stop.rest()
-        if not stop.asked:
-            for number, handler in taken.items():
-                signal.signal(number, handler)
+        for number, handler in taken.items():
+            signal.signal(number, signal.SIG_IGN if stop.asked else handler)
