@@ -45,6 +45,9 @@ ABOVE = (
     "sync",
 )
 
+#: Pytest, one process for each core. The tests of one file stay together: some share what is costly to start.
+PYTEST = ("python", "-bb", "-m", "pytest", "--numprocesses=auto", "--dist=loadfile")
+
 #: How long each fuzz target may run.
 FUZZ_SECONDS = os.environ.get("LAMBDA_WIRE_FUZZ_SECONDS", "10")
 
@@ -100,7 +103,7 @@ def tests(session: nox.Session) -> None:
     again = ["--ignore-glob=*/test_bench*"]
     chosen = session.posargs or (above if session.python == OLDEST else again)
     examples = {} if session.python == OLDEST else {"LAMBDA_WIRE_EXAMPLES": "20"}
-    session.run("python", "-bb", "-m", "pytest", *chosen, env=strict_environment() | examples)
+    session.run(*PYTEST, *chosen, env=strict_environment() | examples)
 
 
 @nox.session(python=OLDEST)
@@ -110,7 +113,7 @@ def coverage(session: nox.Session) -> None:
     data = str(Path(session.create_tmp()) / "coverage")
     environment = strict_environment() | {"COVERAGE_FILE": data}
     others = [f"--ignore-glob=*/test_{name}*" for name in ABOVE]
-    session.run("python", "-bb", "-m", "coverage", "run", "-m", "pytest", *others, *session.posargs, env=environment)
+    session.run(*PYTEST, "--cov", "--cov-report=", *others, *session.posargs, env=environment)
     report = ["--include", CORE, "--omit", NOT_CORE, "--show-missing", "--skip-covered", "--fail-under=100"]
     session.run("python", "-m", "coverage", "report", "--precision=2", *report, env=environment)
 

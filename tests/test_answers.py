@@ -177,7 +177,7 @@ def test_any_2xx_accepts_a_report(ask: type, status: int) -> None:
     assert read(ask, status, b"whatever") == Accepted()
 
 
-@pytest.mark.parametrize("ask", set(ASKS) - set(REPORTS))
+@pytest.mark.parametrize("ask", [ask for ask in ASKS if ask not in REPORTS])
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 300, 304, 399, 600, 999])
 def test_a_question_is_answered_with_200_or_refused(ask: type, status: int) -> None:
     """An event cannot be taken from anything else."""

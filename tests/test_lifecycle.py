@@ -179,7 +179,9 @@ def test_an_invocation_id_is_not_looked_at_in_standard_mode() -> None:
     assert in_state(State.RUNNING).judge(BufferedResponse, "id-1", "any") is None
 
 
-@pytest.mark.parametrize("state", set(State) - {State.RESTORE_READY, State.RESTORING, State.RESTORE_ERROR})
+@pytest.mark.parametrize(
+    "state", [state for state in State if state not in (State.RESTORE_READY, State.RESTORING, State.RESTORE_ERROR)]
+)
 @pytest.mark.parametrize("ask", [RestoreAsked, RestoreErrorReported])
 def test_without_snap_start_its_endpoints_are_404(state: State, ask: type) -> None:
     """In every state that such an environment can be in (a40)."""
