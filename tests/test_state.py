@@ -1,4 +1,4 @@
-"""The law: every cell of state x event and turn x act, held against the list that ``spec/states.md`` writes out."""
+"""The law: what must hold of its tables, and that ``spec/states.md`` shows them as they are."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from lambda_wire._events import Ask, Event, Invocation, NextAsked, PingAsked
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._routes import ROUTES
 from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Act, Attempt, State, Table, Turn
+from tests import draw_states
 
-SPEC = Path(__file__).resolve().parent.parent / "spec" / "states.md"
 EVENTS = {event.__name__ for event in get_args(Event)}
 ACTS = {act.name for act in Act}
 Rows: TypeAlias = Mapping[Enum, Mapping[str, Enum]]
-Cells: TypeAlias = dict[tuple[str, str], str]
 _S = TypeVar("_S", bound=Enum)
-_CELL = re.compile(r"\| `(?P<state>\w+)` \| `(?P<event>\w+)` \| `(?P<becomes>\w+)` \| .*\|")
 
 
 def rows_of(table: Table[_S]) -> Rows:
@@ -37,57 +35,12 @@ MACHINES: dict[str, tuple[type[Enum], set[str], Rows]] = {
 }
 
 
-def cells_in(text: str, machine: str) -> Cells:
-    """Return the cells of one table of the specification.
-
-    Raises:
-        ValueError: A row is not a cell, or a cell is written twice.
-    """
-    section = re.search(rf"^## `{machine}`:.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    if section is None:
-        raise ValueError(f"no section for {machine}")
-    cells: Cells = {}
-    for row in [line for line in section[0].splitlines() if line.startswith("|")][2:]:
-        cell = _CELL.fullmatch(row)
-        if cell is None or (cell["state"], cell["event"]) in cells:
-            raise ValueError(f"{machine}: not a new cell: {row}")
-        cells[cell["state"], cell["event"]] = cell["becomes"]
-    return cells
-
-
-SPECIFIED = {machine: cells_in(SPEC.read_text(encoding="utf-8"), machine) for machine in MACHINES}
-
-
-@pytest.mark.parametrize(
-    ("machine", "state", "event"),
-    [
-        (machine, state, event)
-        for machine, (states, events, _) in MACHINES.items()
-        for state in states
-        for event in sorted(events)
-    ],
-    ids=lambda part: part.name if isinstance(part, Enum) else str(part),
-)
-def test_every_cell_moves_as_specified_or_is_refused(machine: str, state: Enum, event: str) -> None:
-    """The whole product of states and what can happen: the table moves exactly where the specification lists a cell."""
-    becomes = MACHINES[machine][2][state].get(event)
-    assert (becomes and becomes.value) == SPECIFIED[machine].get((state.value, event))
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-def test_the_specification_names_no_strangers(machine: str) -> None:
-    """A cell whose state or event does not exist would be compared with nothing."""
-    states = {state.value for state in MACHINES[machine][0]}
-    for (state, event), becomes in SPECIFIED[machine].items():
-        assert {state, becomes} <= states
-        assert event in MACHINES[machine][1]
-
-
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_state_has_a_row_and_every_row_is_of_a_state(machine: str) -> None:
-    """Code looks up without asking whether a state is there."""
-    states, _, table = MACHINES[machine]
+    """Code looks up without asking whether a state is there; no row is of what never happens."""
+    states, happens, table = MACHINES[machine]
     assert set(table) == set(states)
+    assert {event for row in table.values() for event in row} <= happens
     assert {type(becomes) for row in table.values() for becomes in row.values()} == {states}
 
 
@@ -165,20 +118,48 @@ def test_an_invocation_is_handed_out_only_to_who_may_poll() -> None:
 
 def test_the_first_states_are_those_of_the_specification() -> None:
     """``It begins in`` is part of the law."""
-    text = SPEC.read_text(encoding="utf-8")
-    assert re.findall(r"begins in `(\w+)`", text) == [State.STARTED.value, Attempt.RUNNING.value, Turn.IDLE.value]
+    first = [State.STARTED, Attempt.RUNNING, Turn.IDLE]
+    text = draw_states.PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"begins in `(\w+)`", text) == re.findall(r"\[\*\] --> (\w+)", text) == [s.value for s in first]
     assert StandardLifecycle().state is State.STARTED
 
 
+def test_the_page_is_drawn_from_the_tables() -> None:
+    """``spec/states.md`` lists every cell that moves and no other, as a diagram and as a table."""
+    assert draw_states.main(["--check"]) is None
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("right", "wrong"),
     [
-        "## `OTHER`: no such table\n",
-        "## `TURNS`: a row that is no cell\n| a | b | c |\n| - | - | - |\n| `IDLE` | INTERIM | `IDLE` | |\n",
-        "## `TURNS`: twice\n| a |\n| - |\n| `IDLE` | `INTERIM` | `IDLE` | |\n| `IDLE` | `INTERIM` | `CUT` | |\n",
+        ("| `Running` | `Invocation` | `Running` | that event |\n", ""),
+        ("| `Running` | `Invocation` | `Running` |", "| `Running` | `Invocation` | `Ready` |"),
+        ("| `Running` | `Invocation` | `Running` |", "| `Running` | `Accepted` | `Running` |"),
+        ("| `CUT` | `CONNECTION_CLOSED`", "| `CUT` | `REQUEST_STARTED` | `IDLE` | |\n| `CUT` | `CONNECTION_CLOSED`"),
+        ("    any --> CLOSED: CONNECTION_CLOSED\n", ""),
+        ("    Ready --> Running: Invocation\n", "    Ready --> Started: Invocation\n"),
     ],
 )
-def test_the_reader_of_the_specification_can_fail(text: str) -> None:
-    """A row that is skipped in silence would be a cell that nobody compares."""
-    with pytest.raises(ValueError, match="TURNS"):
-        cells_in(text, "TURNS")
+def test_a_page_that_says_something_else_is_found_and_mended(
+    right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check can fail; drawing puts the cell back, and the reasons of the others stay."""
+    text = draw_states.PAGE.read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    monkeypatch.setattr(draw_states, "PAGE", tmp_path / "states.md")
+    draw_states.PAGE.write_text(text.replace(right, wrong), encoding="utf-8")
+    assert draw_states.main(["--check"])
+    assert draw_states.main([]) is None
+    assert draw_states.main(["--check"]) is None
+    mended = draw_states.PAGE.read_text(encoding="utf-8")
+    assert set(text.splitlines()) - set(mended.splitlines()) <= {
+        "| `Running` | `Invocation` | `Running` | that event |"
+    }
+
+
+@pytest.mark.parametrize("name", ["LIFECYCLE", "ATTEMPTS", "TURNS"])
+def test_a_table_without_its_place_is_found(name: str) -> None:
+    """Else it would be drawn nowhere, and nobody would know."""
+    text = draw_states.PAGE.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=name):
+        draw_states.draw(text.replace(f"<!-- end of {name} -->\n", ""))

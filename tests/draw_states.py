@@ -1,0 +1,118 @@
+"""Draws the law in ``spec/states.md``: ``python -m tests.draw_states``; ``--check`` says whether it is drawn.
+
+Each marked place of the page gets a diagram and a table of what ``lambda_wire/_state.py`` holds as data. The last
+column says why a cell is as it is. It is prose: written by hand, in the page, and kept with its cell.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Act
+
+__all__ = ["PAGE", "draw", "main"]
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "spec" / "states.md"
+
+Law: TypeAlias = Mapping[str, Mapping[str, str]]
+Reasons: TypeAlias = Mapping[tuple[str, str], str]
+_S = TypeVar("_S", bound=Enum)
+_E = TypeVar("_E", type, Act)
+
+_PLACE: Final = re.compile(
+    r"(?P<start><!-- (?P<name>\w+): drawn by tests/draw_states\.py -->\n)(?P<old>.*?)(?=<!-- end of (?P=name) -->\n)",
+    re.DOTALL,
+)
+_CELL: Final = re.compile(r"^\| `(?P<state>\w+)` \| `(?P<event>\w+)` \| `\w+` \|(?P<why> .*)\|$", re.MULTILINE)
+
+
+def _by_name(table: Mapping[_S, Mapping[_E, _S]]) -> Law:
+    return {
+        state.value: {event.__name__ if isinstance(event, type) else event.name: to.value for event, to in row.items()}
+        for state, row in table.items()
+    }
+
+
+#: What happens in each table is called, and the table; its first state is where it begins.
+_LAWS: Final[dict[str, tuple[str, Law]]] = {
+    "LIFECYCLE": ("event", _by_name(LIFECYCLE)),
+    "ATTEMPTS": ("event", _by_name(ATTEMPTS)),
+    "TURNS": ("act", _by_name(TURNS)),
+}
+
+
+def draw(text: str) -> str:
+    """Return the page with its marked places filled anew.
+
+    Raises:
+        ValueError: A table has no place in the page, or two.
+    """
+    names = [place["name"] for place in _PLACE.finditer(text)]
+    if names != list(_LAWS):
+        raise ValueError(f"expected places for {', '.join(_LAWS)}, found {', '.join(names)}")
+    return _PLACE.sub(_filled, text)
+
+
+def _filled(place: re.Match[str]) -> str:
+    what, law = _LAWS[place["name"]]
+    reasons = {(cell["state"], cell["event"]): cell["why"] for cell in _CELL.finditer(place["old"])}
+    lines = ["", "```mermaid", *_diagram(law), "```", "", *_table(what, law, reasons), "", ""]
+    return place["start"] + "\n".join(lines)
+
+
+def _table(what: str, law: Law, reasons: Reasons) -> Iterator[str]:
+    yield f"| state | {what} | becomes | why |"
+    yield "| --- | --- | --- | --- |"
+    for state, row in law.items():
+        for event, becomes in row.items():
+            yield f"| `{state}` | `{event}` | `{becomes}` |{reasons.get((state, event), ' ')}|"
+
+
+def _diagram(law: Law) -> Iterator[str]:
+    """Draw what leads from one state to another as one arrow, and what leads from every state to one, once."""
+    first, *others = law.values()
+    everywhere = {event: to for event, to in first.items() if all(row.get(event) == to for row in others)}
+    indent = "    "
+    yield "stateDiagram-v2"
+    if everywhere:
+        yield f'{indent}state "in any of these" as any {{'
+        yield from _arrows(law, everywhere, indent * 2)
+        yield f"{indent}}}"
+        for event, to in everywhere.items():
+            yield f"{indent}any --> {to}: {event}"
+            yield f"{indent}{to} --> {to}: {event}"
+    else:
+        yield from _arrows(law, everywhere, indent)
+
+
+def _arrows(law: Law, without: Mapping[str, str], indent: str) -> Iterator[str]:
+    yield f"{indent}[*] --> {next(iter(law))}"
+    for state, row in law.items():
+        arrows: dict[str, list[str]] = {}
+        for event, becomes in row.items():
+            if event not in without:
+                arrows.setdefault(becomes, []).append(event)
+        for becomes, events in arrows.items():
+            yield f"{indent}{state} --> {becomes}: {', '.join(events)}"
+        if not row:
+            yield f"{indent}{state} --> [*]"
+
+
+def main(arguments: list[str]) -> str | None:
+    """Draw the page, or check it; return what is wrong with it, as ``sys.exit`` takes it."""
+    text = PAGE.read_text(encoding="utf-8")
+    drawn = draw(text)
+    if "--check" not in arguments:
+        PAGE.write_text(drawn, encoding="utf-8")
+    elif drawn != text:
+        return f"{PAGE.name} is not what the tables say: run python -m tests.draw_states"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
