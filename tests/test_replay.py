@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from lambda_wire import _lifecycle
 from lambda_wire._answers import decode_answer
 from lambda_wire._errors import RemoteProtocolError
 from lambda_wire._events import (
@@ -25,6 +26,7 @@ from lambda_wire._events import (
     NextAsked,
     PingAsked,
     Pong,
+    Refused,
     ResponseFailed,
     ResponseFinished,
     RestoreAsked,
@@ -38,6 +40,7 @@ from lambda_wire._limits import MAX_PAYLOAD
 from lambda_wire._messages import MalformedMessage, MessageEnd, ResponseHead
 from lambda_wire._service import ServiceConnection
 from lambda_wire._signals import Role, Signal
+from lambda_wire._state import LIFECYCLE, State
 from tests.capture import Capture, Direction, load_all
 
 _REPORTS = (BufferedResponse, ResponseFinished, ResponseFailed, ErrorReported, InitErrorReported, RestoreErrorReported)
@@ -232,3 +235,34 @@ def test_every_difference_names_a_recording() -> None:
     """A listed difference that no recording shows would be a licence nobody checks."""
     recorded = {(capture.name, connection) for capture in load_all() for connection in replay(capture)}
     assert DIFFERENCES.keys() <= recorded
+
+
+#: Cells of the law that no recording takes: the emulator refused nothing there, and no connection ended.
+UNRECORDED = {
+    (State.INIT_ERROR, Refused),
+    (State.INIT_ERROR, ConnectionClosed),
+    (State.INVOCATION_ERROR_RESPONSE, ConnectionClosed),
+    (State.RESTORE_READY, Refused),
+    (State.RESTORE_READY, ConnectionClosed),
+    (State.RESTORE_ERROR, Refused),
+    (State.RESTORE_ERROR, ConnectionClosed),
+}
+
+
+def test_the_recordings_take_every_other_cell_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the data are what was observed: the answers on the way were the emulator's, or are listed differences."""
+    taken: set[tuple[State, type]] = set()
+
+    class Row(dict[type, State]):
+        def __init__(self, state: State) -> None:
+            super().__init__(LIFECYCLE[state])
+            self.state = state
+
+        def __getitem__(self, event: type) -> State:
+            taken.add((self.state, event))
+            return super().__getitem__(event)
+
+    monkeypatch.setattr(_lifecycle, "LIFECYCLE", {state: Row(state) for state in State})
+    for capture in load_all():
+        replay(capture)
+    assert taken == {(state, event) for state, row in LIFECYCLE.items() for event in row} - UNRECORDED
