@@ -39,6 +39,7 @@ ABOVE = (
     "example",
     "invoke_command",
     "local",
+    "openapi",
     "readme",
     "real_parts",
     "sockets",
