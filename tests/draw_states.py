@@ -1,18 +1,21 @@
 """Draws the law in ``spec/states.md``: ``python -m tests.draw_states``; ``--check`` says whether it is drawn.
 
-Each marked place of the page gets a diagram and a table of what ``lambda_wire/_state.py`` holds as data. The last
-column says why a cell is as it is. It is prose: written by hand, in the page, and kept with its cell.
+Each marked place of the page gets a diagram and a table of what ``lambda_wire/_state.py`` holds as data, and the first
+one what its events are on the wire, from ``_routes.py``. The last column of a table of the law says why a cell is as it
+is. It is prose: written by hand, in the page, and kept with its cell.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
+from lambda_wire._routes import ROUTES
 from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Act
 
 __all__ = ["PAGE", "draw", "main"]
@@ -38,14 +41,6 @@ def _by_name(table: Mapping[_S, Mapping[_E, _S]]) -> Law:
     }
 
 
-#: What happens in each table is called, and the table; its first state is where it begins.
-_LAWS: Final[dict[str, tuple[str, Law]]] = {
-    "LIFECYCLE": ("event", _by_name(LIFECYCLE)),
-    "ATTEMPTS": ("event", _by_name(ATTEMPTS)),
-    "TURNS": ("act", _by_name(TURNS)),
-}
-
-
 def draw(text: str) -> str:
     """Return the page with its marked places filled anew.
 
@@ -53,16 +48,31 @@ def draw(text: str) -> str:
         ValueError: A table has no place in the page, or two.
     """
     names = [place["name"] for place in _PLACE.finditer(text)]
-    if names != list(_LAWS):
-        raise ValueError(f"expected places for {', '.join(_LAWS)}, found {', '.join(names)}")
+    if names != list(_PLACES):
+        raise ValueError(f"expected places for {', '.join(_PLACES)}, found {', '.join(names)}")
     return _PLACE.sub(_filled, text)
 
 
 def _filled(place: re.Match[str]) -> str:
-    what, law = _LAWS[place["name"]]
     reasons = {(cell["state"], cell["event"]): cell["why"] for cell in _CELL.finditer(place["old"])}
-    lines = ["", "```mermaid", *_diagram(law), "```", "", *_table(what, law, reasons), "", ""]
-    return place["start"] + "\n".join(lines)
+    return place["start"] + "\n".join(["", *_PLACES[place["name"]](reasons), "", ""])
+
+
+def _endpoints(_: Reasons) -> Iterator[str]:
+    yield "| request | event that asks | event that answers |"
+    yield "| --- | --- | --- |"
+    for route in ROUTES:
+        asks, answers = (", ".join(f"`{event.__name__}`" for event in events) for events in (route.asks, route.answers))
+        yield f"| `{route.method} {route.path}` | {asks} | {answers} |"
+
+
+def _law(what: str, law: Law, reasons: Reasons) -> Iterator[str]:
+    """Draw a table; ``what`` happens in it, and its first state is where it begins."""
+    yield "```mermaid"
+    yield from _diagram(law)
+    yield "```"
+    yield ""
+    yield from _table(what, law, reasons)
 
 
 def _table(what: str, law: Law, reasons: Reasons) -> Iterator[str]:
@@ -101,6 +111,15 @@ def _arrows(law: Law, without: Mapping[str, str], indent: str) -> Iterator[str]:
             yield f"{indent}{state} --> {becomes}: {', '.join(events)}"
         if not row:
             yield f"{indent}{state} --> [*]"
+
+
+#: What draws each place of the page, in the order of the page.
+_PLACES: Final[dict[str, Callable[[Reasons], Iterator[str]]]] = {
+    "ROUTES": _endpoints,
+    "LIFECYCLE": partial(_law, "event", _by_name(LIFECYCLE)),
+    "ATTEMPTS": partial(_law, "event", _by_name(ATTEMPTS)),
+    "TURNS": partial(_law, "act", _by_name(TURNS)),
+}
 
 
 def main(arguments: list[str]) -> str | None:

@@ -136,6 +136,7 @@ def test_the_page_is_drawn_from_the_tables() -> None:
         ("| `Running` | `Invocation` | `Running` |", "| `Running` | `Invocation` | `Ready` |"),
         ("| `Running` | `Invocation` | `Running` |", "| `Running` | `Accepted` | `Running` |"),
         ("| `CUT` | `CONNECTION_CLOSED`", "| `CUT` | `REQUEST_STARTED` | `IDLE` | |\n| `CUT` | `CONNECTION_CLOSED`"),
+        ("| `GET /2018-06-01/ping` | `PingAsked` | `Pong`, `Refused` |\n", ""),
         ("    any --> CLOSED: CONNECTION_CLOSED\n", ""),
         ("    Ready --> Running: Invocation\n", "    Ready --> Started: Invocation\n"),
     ],
@@ -157,7 +158,7 @@ def test_a_page_that_says_something_else_is_found_and_mended(
     }
 
 
-@pytest.mark.parametrize("name", ["LIFECYCLE", "ATTEMPTS", "TURNS"])
+@pytest.mark.parametrize("name", ["ROUTES", "LIFECYCLE", "ATTEMPTS", "TURNS"])
 def test_a_table_without_its_place_is_found(name: str) -> None:
     """Else it would be drawn nowhere, and nobody would know."""
     text = draw_states.PAGE.read_text(encoding="utf-8")
