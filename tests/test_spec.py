@@ -87,7 +87,8 @@ class Book:
 
 def of_disk() -> Book:
     """The book as it is in the repository."""
-    pages = {path.name: path.read_text(encoding="utf-8") for path in sorted(SPEC.iterdir())}
+    paths = sorted({*SPEC.glob("*.*"), *SPEC.rglob("*.md")})
+    pages = {path.relative_to(SPEC).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     return Book(pages, frozenset(path.name[:3] for path in (ROOT / "tests" / "captures").glob("*.txt")))
 
 

@@ -1,0 +1,276 @@
+"""What our roles make of the vectors: each is brought to where a story begins, then reads or writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from lambda_wire._answers import encode_answer
+from lambda_wire._asks import encode_ask
+from lambda_wire._chunked import encode_chunk, encode_end
+from lambda_wire._error_payload import encode_trailers
+from lambda_wire._errors import RemoteProtocolError
+from lambda_wire._event_stream import encode_event_stream
+from lambda_wire._events import (
+    ConnectionClosed,
+    Refused,
+    ResponseChunk,
+    ResponseFailed,
+    ResponseFinished,
+    Violation,
+)
+from lambda_wire._heads import join_request_head
+from lambda_wire._http_event import UrlRequest, function_url_event
+from lambda_wire._invoke import InvokeConnection
+from lambda_wire._invoke_answers import encode_message
+from lambda_wire._invoke_events import InvokeAsked, InvokeRefused, InvokeViolation, OtherAsked
+from lambda_wire._invoke_service import InvokeServiceConnection
+from lambda_wire._lifecycle import Lifecycle, ManagedLifecycle, StandardLifecycle
+from lambda_wire._routes import route_of, target_of
+from lambda_wire._runtime import RuntimeConnection
+from lambda_wire._service import ServiceConnection
+from lambda_wire._signals import Signal
+from tests.vector_codecs import Reader, Rejected
+from tests.vector_events import INVOKE, RUNTIME_API, Plain, event, plain
+
+ASKS: Final = ("next", "response", "response-start", "data", "response-end", "response-failed", "error", "init/error")
+RESTORES: Final = ("restore/next", "restore/error", "ping")
+
+
+class RuntimeEnd:
+    """The runtime's end of the Runtime API."""
+
+    def __init__(self, story: Plain) -> None:
+        self.heard: list[Plain] = []
+        self._lifecycle = StandardLifecycle(snap_start=True)
+        self._connection = RuntimeConnection(host="h", lifecycle=self._lifecycle)
+        for said in story.get("given", []):
+            if said["event"] == "closed":
+                self._connection.receive_data(b"")
+                self._drain()
+                self._connection = RuntimeConnection(host="h", lifecycle=self._lifecycle)
+            elif said["event"] in ASKS + RESTORES:
+                self._connection.send(event(said, RUNTIME_API))
+            else:
+                self.feed(b"".join(encode_answer(event(said, RUNTIME_API))))
+        self.heard = []
+
+    def _drain(self) -> None:
+        while not isinstance(got := self._connection.next_event(), Signal):
+            self.heard.append(plain(got, RUNTIME_API))
+            if isinstance(got, ConnectionClosed):
+                return
+
+    def feed(self, data: bytes) -> None:
+        self._connection.receive_data(data)
+        self._drain()
+
+    def finish(self, *, ends: bool) -> None:
+        if ends:
+            self.feed(b"")
+
+    def write(self, events: list[Plain]) -> bytes:
+        return b"".join(self._connection.send(event(said, RUNTIME_API)) for said in events)
+
+
+class ServiceEnd:
+    """The service's end of the Runtime API."""
+
+    def __init__(self, story: Plain) -> None:
+        self.heard: list[Plain] = []
+        environment = story.get("environment", "standard")
+        self._lifecycle: Lifecycle = (
+            ManagedLifecycle() if environment == "managed" else StandardLifecycle(snap_start=environment == "snap-start")
+        )
+        self._connection = ServiceConnection(self._lifecycle)
+        for said in story.get("given", []):
+            self._said(said)
+        self.heard = []
+
+    def _said(self, said: Plain) -> None:
+        if said["event"] == "deadline":
+            assert isinstance(self._lifecycle, ManagedLifecycle)
+            self._lifecycle.expire(said["id"])
+        elif said["event"] in ("closed", "another connection"):
+            if said["event"] == "closed":
+                self._connection.abandon()
+            self._connection = ServiceConnection(self._lifecycle)
+        elif said["event"] in ASKS + RESTORES:
+            self._connection.receive_data(_asked(event(said, RUNTIME_API)))
+            while not isinstance(self._connection.next_event(), Signal):
+                pass
+        else:
+            self._connection.send(event(said, RUNTIME_API))
+
+    def feed(self, data: bytes) -> None:
+        self._connection.receive_data(data)
+        try:
+            while not isinstance(got := self._connection.next_event(), Signal):
+                if isinstance(got, Violation):
+                    raise self._refused(got.reply)
+                self.heard.append(plain(got, RUNTIME_API))
+                if isinstance(got, ConnectionClosed):
+                    return
+        except RemoteProtocolError as fault:
+            assert fault.reply is not None
+            raise self._refused(fault.reply) from fault
+
+    def _refused(self, refusal: Refused) -> Rejected:
+        self._connection.send(refusal)
+        return Rejected(plain(refusal, RUNTIME_API) | {"close": self._connection.must_close})
+
+    def finish(self, *, ends: bool) -> None:
+        if ends:
+            self.feed(b"")
+
+    def write(self, events: list[Plain]) -> bytes:
+        return b"".join(self._connection.send(event(said, RUNTIME_API)) for said in events)
+
+
+def _asked(said: Any) -> bytes:  # any ask; Any because they have no common type
+    """Return the bytes of what a runtime says, whether it may or not."""
+    match said:
+        case ResponseChunk():
+            return encode_chunk(said.data)
+        case ResponseFinished():
+            return encode_end()
+        case ResponseFailed():
+            return encode_end(encode_trailers(said.error_type, said.error_body))
+        case _:
+            lines, payload = encode_ask(said)
+            route = route_of(type(said))
+            target = target_of(route, getattr(said, "request_id", ""))
+            return join_request_head(route.method, target, "Host: h\r\n" + lines) + payload
+
+
+class CallerEnd:
+    """The caller's end of Invoke and InvokeWithResponseStream."""
+
+    def __init__(self, story: Plain) -> None:
+        self.heard: list[Plain] = []
+        self._connection = InvokeConnection(host="h")
+        for said in story.get("given", []):
+            self._connection.send(event(said, INVOKE))
+
+    def feed(self, data: bytes) -> None:
+        self._connection.receive_data(data)
+        while not isinstance(got := self._connection.next_event(), Signal):
+            self.heard.append(plain(got, INVOKE))
+            if isinstance(got, ConnectionClosed):
+                return
+
+    def finish(self, *, ends: bool) -> None:
+        if ends:
+            self.feed(b"")
+
+    def write(self, events: list[Plain]) -> bytes:
+        return b"".join(self._connection.send(event(said, INVOKE)) for said in events)
+
+
+class StreamEnd(CallerEnd):
+    """The messages of a streamed answer alone; as they are written they have no HTTP around them."""
+
+    def __init__(self, story: Plain) -> None:
+        super().__init__({"given": [{"event": "InvokeWithResponseStream", "FunctionName": "f"}]})
+        super().feed(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.heard = []
+
+    def finish(self, *, ends: bool) -> None:
+        super().finish(ends=ends)
+        self.heard = [said for said in self.heard if said["event"] != "closed"]
+
+    def write(self, events: list[Plain]) -> bytes:
+        return b"".join(encode_event_stream(encode_message(event(said, INVOKE))) for said in events)
+
+
+class InvokeServiceEnd:
+    """The service's end of Invoke and InvokeWithResponseStream."""
+
+    def __init__(self, story: Plain) -> None:
+        self.heard: list[Plain] = []
+        self._connection = InvokeServiceConnection()
+        for said in story.get("given", []):
+            if said["event"].startswith("Invoke"):
+                self._connection.receive_data(_called(event(said, INVOKE)))
+                while not isinstance(self._connection.next_event(), Signal):
+                    pass
+            else:
+                self._connection.send(event(said, INVOKE))
+
+    def feed(self, data: bytes) -> None:
+        self._connection.receive_data(data)
+        try:
+            while not isinstance(got := self._connection.next_event(), Signal):
+                if isinstance(got, InvokeViolation):
+                    raise self._refused(got.reply, plain(got.reply, INVOKE))
+                self.hear(got)
+                if isinstance(got, ConnectionClosed):
+                    return
+        except RemoteProtocolError as fault:
+            assert fault.reply is not None
+            raise self._refused(fault.reply, plain(fault.reply, RUNTIME_API)) from fault
+
+    def hear(self, got: object) -> None:
+        """Take note of what was asked."""
+        self.heard.append(plain(got, INVOKE))
+
+    def _refused(self, refusal: InvokeRefused | Refused, reply: Plain) -> Rejected:
+        self._connection.send(refusal)
+        return Rejected(reply | {"close": self._connection.must_close})
+
+    def finish(self, *, ends: bool) -> None:
+        if ends:
+            self.feed(b"")
+
+    def write(self, events: list[Plain]) -> bytes:
+        return b"".join(self._connection.send(event(said, INVOKE)) for said in events)
+
+
+def _called(asked: InvokeAsked) -> bytes:
+    return InvokeConnection(host="h").send(asked)
+
+
+class UrlEnd(InvokeServiceEnd):
+    """A function URL that makes an event of a request."""
+
+    def __init__(self, story: Plain) -> None:
+        super().__init__({})
+        (self._known,) = story["given"]
+
+    def hear(self, got: object) -> None:
+        """Take note of the event."""
+        assert isinstance(got, OtherAsked)
+        request = UrlRequest(
+            method=got.method,
+            target=got.target,
+            headers=got.headers,
+            body=got.body,
+            protocol=f"HTTP/{got.http_version}",
+            source_ip=self._known["sourceIp"],
+            request_id=self._known["requestId"],
+            trace_id=self._known["traceId"],
+            time_ms=self._known["timeEpoch"],
+            domain_name=self._known["domainName"],
+            port=self._known["port"],
+        )
+        self.heard.append(json.loads(json.dumps(function_url_event(request))))
+
+
+READERS: Final[dict[tuple[str, str], Callable[[Plain], Reader]]] = {
+    ("runtime", "runtime"): RuntimeEnd,
+    ("service", "service"): ServiceEnd,
+    ("managed-service", "service"): ServiceEnd,
+    ("stream-messages", "caller"): StreamEnd,
+    ("invoke-caller", "caller"): CallerEnd,
+    ("invoke-service", "service"): InvokeServiceEnd,
+    ("function-url-event", "service"): UrlEnd,
+}
+WRITERS: Final[dict[tuple[str, str], Callable[[Plain], RuntimeEnd | ServiceEnd | CallerEnd | InvokeServiceEnd]]] = {
+    ("runtime", "runtime"): RuntimeEnd,
+    ("service", "service"): ServiceEnd,
+    ("managed-service", "service"): ServiceEnd,
+    ("stream-messages", "service"): StreamEnd,
+    ("invoke-caller", "caller"): CallerEnd,
+    ("invoke-service", "service"): InvokeServiceEnd,
+}

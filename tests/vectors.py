@@ -1,0 +1,130 @@
+"""Writes the vectors, ``spec/vectors/*.json``, from their sources: ``python -m tests.vectors``.
+
+With ``--check`` it writes nothing, names each file that is not what its source makes of it, and fails if there is one.
+Nothing is worked out here: bytes, events and verdicts stand in the sources as somebody wrote them.
+
+A source is TOML. ``wire`` has one piece a line, with a note behind ``#``: bytes in hexadecimal (``00 1f``), text as JSON
+writes it (``"a\\r\\n"``), both also repeated (``61 * 100``), or a line of HTTP, whose CR LF is added (``> Host: h``).
+``given``, ``events`` and ``reply`` are JSON, in which ``{"text": "hi"}`` stands for the bytes of a text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.test_spec import WORDS, of_disk
+
+VECTORS: Final = Path(__file__).parent.parent / "spec" / "vectors"
+
+_PIECE: Final = re.compile(
+    r'(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<hex>(?:[0-9a-f]{2} *)*[0-9a-f]{2}))(?: *\* *(?P<times>\d+))?(?: *# *(?P<note>.+))?'
+)
+_KEYS: Final = (
+    *("name", "rule", "word", "role", "does", "for", "environment", "given", "wire", "ends", "events", "verdict"),
+    *("fault", "reply"),
+)
+
+
+def piece(line: str) -> dict[str, Any]:  # Any: JSON
+    """Return a piece of the wire that a line of a source stands for."""
+    if line.startswith(">"):
+        return _bytes(line[1:].removeprefix(" ") + "\r\n")
+    found = _PIECE.fullmatch(line)
+    if found is None:
+        raise ValueError(f"expected hexadecimal digits, a JSON string or '> ' and a line of HTTP, got {line!r}")
+    made = {"hex": found["hex"].replace(" ", "")} if found["text"] is None else _bytes(json.loads(found["text"]))
+    times = {} if found["times"] is None else {"times": int(found["times"])}
+    return made | times | ({} if found["note"] is None else {"note": found["note"]})
+
+
+def _bytes(text: str) -> dict[str, Any]:
+    return {"hex": text.encode().hex(), "text": text}
+
+
+def values(text: str) -> list[Any]:
+    """Return the JSON values that stand behind one another in a text, with bytes in hexadecimal."""
+    found: list[Any] = []
+    while text := text.lstrip():
+        value, end = json.JSONDecoder(object_hook=_object).raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
+def _object(members: dict[str, Any]) -> dict[str, Any]:
+    if "text" in members and members.keys() <= {"text", "times"}:
+        return _bytes(members["text"]) | members
+    return members
+
+
+def story(source: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
+    """Return a story as other languages read it. ``words`` has the word of RFC 2119 of each rule."""
+    unknown = source.keys() - set(_KEYS)
+    if unknown:
+        raise ValueError(f"{source['name']}: unknown {sorted(unknown)}")
+    said = {"word": words[source["rule"]], "does": "write" if source["role"] == "encoder" else "read"} | source
+    said["wire"] = [piece(line.strip()) for line in said.get("wire", "").splitlines() if line.strip()]
+    said |= {key: values(said.get(key, "")) for key in ("given", "events")}
+    if "reply" in said:
+        (said["reply"],) = values(said["reply"])
+    return {key: said[key] for key in _KEYS if said.get(key) or key in ("wire", "events")}
+
+
+def page(source: str, words: dict[str, str]) -> str:
+    """Return the JSON file that a source makes."""
+    read = tomllib.loads(source)
+    about, stories = read.pop("about"), read.pop("story")
+    shown = ",\n".join(_shown(story(read | each, words)) for each in stories)
+    return f'{{\n"about": {json.dumps(about)},\n"stories": [\n{shown}\n]\n}}\n'
+
+
+def _shown(made: dict[str, Any]) -> str:
+    """Return a story in JSON, with one line for each piece and each event."""
+    members = []
+    for key, value in made.items():
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"    {json.dumps(each)}" for each in value) + "\n  ]"
+        else:
+            text = json.dumps(value)
+        members.append(f"  {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(members) + "\n}"
+
+
+def wrong(directory: Path) -> Iterator[str]:
+    """Name the files in a directory that are not what the sources beside them make, or that no source makes."""
+    made = pages(directory)
+    for path in sorted({*made, *directory.glob("*.json")}):
+        if not path.exists() or path.read_text(encoding="utf-8") != made.get(path):
+            yield path.name
+
+
+def pages(directory: Path) -> dict[Path, str]:
+    """Return the text of each file that the sources of a directory make."""
+    sources = sorted((directory / "source").glob("*.toml"))
+    words = {rule.name: WORDS.findall(rule.law)[0] for rule in of_disk().rules() if not rule.withdrawn}
+    return {directory / f"{path.stem}.json": page(path.read_text(encoding="utf-8"), words) for path in sources}
+
+
+def main(arguments: list[str], directory: Path = VECTORS) -> int:
+    """Write the files, or check them; return the exit status."""
+    if arguments == ["--check"]:
+        faults = list(wrong(directory))
+        for name in faults:
+            sys.stderr.write(f"{name} is not what its source makes: run python -m tests.vectors\n")
+        return 1 if faults else 0
+    if arguments:
+        sys.stderr.write("usage: python -m tests.vectors [--check]\n")
+        return 2
+    for path, text in pages(directory).items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
