@@ -25,15 +25,17 @@ LARGE = 100_000
 CODECS = {name for name in (*vector_codecs.READERS, *vector_codecs.WRITERS)}
 
 
-def as_bytes(members: Plain) -> Any:  # Any: JSON
-    """Read bytes as the vectors write them."""
-    return bytes.fromhex(members["hex"]) * members.get("times", 1) if "hex" in members else members
+def unwrapped(members: Plain) -> Any:  # Any: JSON
+    """Read bytes, and texts that are repeated, as the vectors write them."""
+    if "hex" in members:
+        return bytes.fromhex(members["hex"]) * members.get("times", 1)
+    return members["repeat"] * members["times"] if "repeat" in members else members
 
 
 def stories() -> Iterator[tuple[str, Plain]]:
     """Yield every story, with the name of its file."""
     for path in sorted(vectors.VECTORS.glob("*.json")):
-        for story in json.loads(path.read_text(encoding="utf-8"), object_hook=as_bytes)["stories"]:
+        for story in json.loads(path.read_text(encoding="utf-8"), object_hook=unwrapped)["stories"]:
             yield path.stem, story
 
 

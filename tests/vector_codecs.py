@@ -99,16 +99,12 @@ def _plain_prelude(prelude: Prelude) -> Plain:
     return said
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()
-
-
 def _write_prelude(events: list[Plain]) -> bytes:
     (said,) = events
     prelude = Prelude(
         status_code=said["statusCode"],
         headers=tuple(said["headers"].items()),
-        cookies=tuple(map(_text, said["cookies"])),
+        cookies=tuple(said["cookies"]),
     )
     return encode_prelude(prelude)
 
@@ -137,7 +133,7 @@ class _Chunks:
 def _write_chunks(events: list[Plain]) -> bytes:
     written = b""
     for said in events:
-        trailers: Headers = tuple((name, _text(value)) for name, value in said.get("trailers", ()))
+        trailers: Headers = tuple((name, value) for name, value in said.get("trailers", ()))
         written += encode_chunk(said["body"]) if said["event"] == "data" else encode_end(trailers)
     return written
 
@@ -174,12 +170,8 @@ def _write_messages(events: list[Plain]) -> bytes:
 
     def header(said: Plain) -> EventStreamHeader:
         kind = kinds[said["type"]]
-        value = said["value"]
-        if kind is HeaderType.STRING:
-            value = _text(value)
-        return EventStreamHeader(
-            name=_text(said["name"]), type=kind, value=int(value) if kind in _LONG else value
-        )
+        value = int(said["value"]) if kind in _LONG else said["value"]
+        return EventStreamHeader(name=said["name"], type=kind, value=value)
 
     return b"".join(
         encode_event_stream(EventStreamMessage(headers=tuple(map(header, said["headers"])), payload=said["payload"]))
