@@ -95,8 +95,11 @@ def fits(page: str, story: Plain, said: Plain) -> bool:
         events_fit = len(wanted) == len(said["events"]) and all(map(part_of, wanted, said["events"]))
     else:
         events_fit = wanted == said["events"]
-    rest = {key: story[key] for key in ("verdict", "reply", "fault") if key in story}
-    rest.get("fault", {}).pop("field", None)
+    rest: Plain = {"verdict": story["verdict"]}
+    if "fault" in story:
+        rest["fault"] = {"at": story["fault"]["at"]}
+    if "reply" in story:
+        rest["reply"] = lowered(story["reply"])
     return events_fit and part_of(rest, said)
 
 

@@ -20,7 +20,7 @@ from lambda_wire._error_payload import (
 )
 from lambda_wire._event_headers import EventStreamHeader, HeaderType
 from lambda_wire._event_stream import EventStreamDecoder, EventStreamMessage, encode_event_stream
-from lambda_wire._events import Invocation, ResponseFailed
+from lambda_wire._events import InitErrorReported, Invocation, ResponseFailed
 from lambda_wire._heads import field_line
 from lambda_wire._http_event import INTERNAL_SERVER_ERROR, buffered_response, streamed_head
 from lambda_wire._invocation import decode_invocation, encode_invocation
@@ -223,6 +223,12 @@ def _read_type(data: bytes) -> list[Plain]:
     return [{_TYPE: sanitise_error_type(data.decode())}]
 
 
+def _write_type(events: list[Plain]) -> bytes:
+    (said,) = events
+    failed = InitErrorReported(error_type=said[_TYPE], payload=b"")
+    return field_line(_TYPE, failed.error_type).encode()
+
+
 def _write_cause(events: list[Plain]) -> bytes:
     (said,) = events
 
@@ -289,6 +295,7 @@ WRITERS: Final[dict[str, Callable[[list[Any]], bytes]]] = {  # Any: JSON
     "event-stream": _write_messages,
     "error-document": _write_document,
     "error-trailers": _write_trailers,
+    "error-type": _write_type,
     "xray-cause": _write_cause,
     "invocation-head": _write_invocation,
 }

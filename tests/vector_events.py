@@ -149,7 +149,7 @@ INVOKE: Final[Words] = {
 STREAMING: Final = "InvokeWithResponseStream"
 
 #: What says no more than that the field is absent.
-_ABSENT: Final = ("", b"", None, "RequestResponse", "None", "buffered")
+_DEFAULTS: Final = ("RequestResponse", "None", "buffered")
 
 
 def plain(event: object, words: Words) -> Plain:
@@ -158,7 +158,7 @@ def plain(event: object, words: Words) -> Plain:
     said: Plain = {"event": STREAMING if isinstance(event, InvokeAsked) and event.streaming else name}
     for attribute, member in fields.items():
         value = getattr(event, attribute)
-        if value not in _ABSENT:
+        if value and not (isinstance(value, str) and value in _DEFAULTS):
             said[member] = str(value) if attribute == "deadline_ms" else value
     return said
 
