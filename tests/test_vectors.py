@@ -132,7 +132,8 @@ def messages(wire: bytes) -> tuple[bytes, list[bytes], bytes]:
         return b"", [], wire
     pairs = (line.partition(b":") for line in lines)
     fields = [name.lower() + b":" + value.strip() for name, _, value in pairs if name.lower() not in OWN]
-    return start, sorted(fields), body
+    status = start.split(b" ")[:2] if start.startswith(b"HTTP") else [start]  # the reason is free
+    return b" ".join(status), sorted(fields), body
 
 
 @pytest.mark.parametrize(("page", "story"), STORIES, ids=[f"{page}: {story['name']}" for page, story in STORIES])

@@ -96,8 +96,8 @@ class ServiceEnd:
             if said["event"] == "closed":
                 self._connection.abandon()
             self._connection = ServiceConnection(self._lifecycle)
-        elif said["event"] in ASKS + RESTORES:
-            self._connection.receive_data(_asked(event(said, RUNTIME_API)))
+        elif said["event"] in ("raw", *ASKS, *RESTORES):
+            self._connection.receive_data(said["request"] if "request" in said else _asked(event(said, RUNTIME_API)))
             while not isinstance(self._connection.next_event(), Signal):
                 pass
         else:
