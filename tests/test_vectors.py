@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -16,15 +17,16 @@ from lambda_wire._malformed import Malformed
 from lambda_wire.testing import deliveries
 from tests import vector_codecs, vector_roles, vectors
 from tests.real_parts import missing
-from tests.test_spec import of_disk
+from tests.test_spec import WORDS, of_disk
 from tests.vector_codecs import Reader, Rejected
 from tests.vector_events import Plain, joined, unframed
 
 NODE = Path(__file__).with_name("vectors.mjs")
 LARGE = 100_000
+VERDICTS = ("accept", "reject")
 #: Fields that are everybody's own.
 OWN = (b"host", b"user-agent", b"date")
-CODECS = {name for name in (*vector_codecs.READERS, *vector_codecs.WRITERS)}
+CODECS = {*vector_codecs.READERS, *vector_codecs.WRITERS}
 
 
 def unwrapped(members: Plain) -> Any:  # Any: JSON
@@ -80,14 +82,21 @@ def normal(page: str, events: list[Plain]) -> list[Plain]:
 
 def lowered(said: Plain) -> Plain:
     """Return an answer with names of fields in lower case."""
-    return said if "fields" not in said else said | {"fields": [[name.lower(), value] for name, value in said["fields"]]}
+    return (
+        said if "fields" not in said else said | {"fields": [[name.lower(), value] for name, value in said["fields"]]}
+    )
 
 
-def part_of(wanted: Any, got: Any) -> bool:  # Any: JSON
+def part_of(wanted: object, got: object) -> bool:
     """Say whether all that is wanted is there; what is null must not be."""
-    if isinstance(wanted, dict) and isinstance(got, dict):
-        return all(name not in got if value is None else part_of(value, got.get(name)) for name, value in wanted.items())
-    return type(wanted) is type(got) and wanted == got
+    if not is_object(wanted) or not is_object(got):
+        return type(wanted) is type(got) and wanted == got
+    return all(it not in got if each is None else part_of(each, got.get(it)) for it, each in wanted.items())
+
+
+def is_object(value: object) -> TypeGuard[Plain]:
+    """Say whether a value is a JSON object."""
+    return isinstance(value, dict)
 
 
 def fits(page: str, story: Plain, said: Plain) -> bool:
@@ -151,9 +160,216 @@ def test_ours_say_what_the_vector_says(page: str, story: Plain) -> None:
         assert ours == wire or messages(ours) == messages(wire)
 
 
+# -- the runner itself can fail
+
+SPOILT = [
+    next((page, story) for name, story in STORIES if name == page and story["does"] == does and story["events"])
+    for page, does in dict.fromkeys((page, story["does"]) for page, story in STORIES)
+]
+
+
+@pytest.mark.parametrize(("page", "story"), SPOILT, ids=[f"{page} {story['does']}" for page, story in SPOILT])
+def test_a_wrong_vector_is_found(page: str, story: Plain) -> None:
+    """Of each file a story with another verdict, other events or other bytes is one that ours do not fit."""
+    wire = b"".join(story["wire"])
+    if story["does"] == "write":
+        ours = written(page, story)
+        assert (ours is None) == (story["verdict"] == "reject")
+        assert ours is None or messages(ours) != messages(wire + b"x")
+        return
+    said = outcome(page, story, [wire])
+    assert fits(page, story, said)
+    other = "reject" if story["verdict"] == "accept" else "accept"
+    assert not fits(page, story | {"verdict": other}, said)
+    assert not fits(page, story | {"events": [*story["events"], {"event": "no such"}]}, said)
+    assert not fits(page, story | {"events": story["events"][1:]}, said)
+
+
+def test_faults_and_replies_are_compared() -> None:
+    """Another offset, another status, or a connection that is kept: each is a difference."""
+    pages = {page: story for page, story in STORIES if "fault" in story or "reply" in story}
+    story = pages["event-stream"]
+    said = outcome("event-stream", story, [b"".join(story["wire"])])
+    assert fits("event-stream", story, said)
+    assert not fits("event-stream", story | {"fault": {"at": story["fault"]["at"] + 1}}, said)
+    story = pages["service"]
+    said = outcome("service", story, [b"".join(story["wire"])])
+    assert fits("service", story, said)
+    assert not fits("service", story | {"reply": story["reply"] | {"status": 599}}, said)
+    assert not fits("service", story | {"reply": story["reply"] | {"close": not said["reply"]["close"]}}, said)
+
+
 # -- the law of the vectors
+
+
+def test_each_story_proves_a_rule() -> None:
+    """The id that a story cites is that of a rule in force, and its word is that of the rule."""
+    words = {rule.name: WORDS.findall(rule.law) for rule in of_disk().rules() if not rule.withdrawn}
+    assert [story["name"] for _, story in STORIES if words.get(story["rule"]) != [story["word"]]] == []
+
+
+def test_names_are_unique() -> None:
+    """A name stands for one story, whatever file it is in."""
+    names = [story["name"] for _, story in STORIES]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_there_is_enough_of_everything() -> None:
+    """Every file that ours are held to has stories, accepted and rejected, and so has every role on both its sides."""
+    assert len(STORIES) > 500
+    assert len({story["rule"] for _, story in STORIES}) > 300
+    pages = CODECS | {page for page, _ in (*vector_roles.READERS, *vector_roles.WRITERS)}
+    sides = {(story["role"], story["does"], story["verdict"]) for _, story in STORIES}
+    assert {(page, story["verdict"]) for page, story in STORIES} == {(page, it) for page in pages for it in VERDICTS}
+    for role in ("runtime", "service", "caller"):
+        assert {(role, does, it) for does in ("read", "write") for it in VERDICTS} <= sides
+
+
+# -- the files and the tool that writes them
 
 
 def test_the_files_are_what_their_sources_make() -> None:
     """``--check`` has nothing to say."""
     assert list(vectors.wrong(vectors.VECTORS)) == []
+
+
+SOURCE = """\
+about = "It."
+role = "decoder"
+
+[[story]]
+name = "one"
+rule = "ES-FRAME-4"
+wire = '''
+00 1f * 2   # a note
+"a\\r\\n" # text
+> Host: h # no note
+'''
+events = '''{"payload": {"text": "hi"}}'''
+verdict = "accept"
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory with one source, and what the tool made of it."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "one.toml").write_text(SOURCE, encoding="utf-8")
+    assert vectors.main([], tmp_path) == 0
+    return tmp_path
+
+
+def test_a_source_becomes_json(directory: Path) -> None:
+    """Each line of the wire is a piece with its note; texts are bytes; the word of the rule is there."""
+    made = json.loads((directory / "one.json").read_text(encoding="utf-8"))
+    assert made["about"] == "It."
+    assert made["stories"] == [
+        {
+            "name": "one",
+            "rule": "ES-FRAME-4",
+            "word": "MAY",
+            "role": "decoder",
+            "does": "read",
+            "wire": [
+                {"hex": "001f", "times": 2, "note": "a note"},
+                {"hex": "610d0a", "text": "a\r\n", "note": "text"},
+                {"hex": b"Host: h # no note\r\n".hex(), "text": "Host: h # no note\r\n"},
+            ],
+            "events": [{"payload": {"hex": "6869", "text": "hi"}}],
+            "verdict": "accept",
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", ["one.json", "two.json"])
+def test_the_check_can_fail(directory: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that was changed, one that no source makes, and one that is missing are named; the status says so."""
+    assert vectors.main(["--check"], directory) == 0
+    (directory / name).write_text("{}", encoding="utf-8")
+    assert vectors.main(["--check"], directory) == 1
+    assert name in capsys.readouterr().err
+    (directory / name).unlink()
+    assert vectors.main(["--check"], directory) == int(name == "one.json")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("ES-FRAME-4", "ES-FRAME-999"),
+        ("00 1f", "0 1f"),
+        ("verdict", "verdikt"),
+        ('{"text": "hi"}', "{"),
+    ],
+)
+def test_a_wrong_source_is_refused(directory: Path, right: str, wrong: str) -> None:
+    """A rule that is not in force, bytes that are none, an unknown member, events that are no JSON."""
+    (directory / "source" / "one.toml").write_text(SOURCE.replace(right, wrong), encoding="utf-8")
+    with pytest.raises((ValueError, KeyError)):
+        vectors.main([], directory)
+
+
+def test_unknown_arguments_are_refused(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two is the status of a wrong usage."""
+    assert vectors.main(["--chekc"], directory) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+# -- other languages
+
+
+def test_the_ten_lines_of_the_readme_read_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What README.md shows gives the stories that are read, as these tests have them."""
+    monkeypatch.chdir(vectors.VECTORS)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
+    seen: list[tuple[object, ...]] = []
+
+    def check(*story: object) -> None:
+        seen.append(story)
+
+    exec(code, {"check": check})
+    assert seen == [
+        (b"".join(story["wire"]), story.get("ends", False), story["events"], story["verdict"])
+        for page, story in STORIES
+        if page == "prelude" and story["does"] == "read"
+    ]
+
+
+#: Stories of a MAY that the decoders in JavaScript do not follow, with the reason.
+NODE_DIFFERS = {
+    "a status with a fraction": "JSON.parse does not tell 200.0 from 200",
+    "NaN in a member that nobody reads": "JSON.parse refuses it",
+}
+
+
+def node_says(directory: Path) -> Plain:
+    """Run the decoders in JavaScript over a directory of vectors."""
+    if shutil.which("node") is None:
+        missing("there is no node on this machine")
+    done = subprocess.run(["node", str(NODE), str(directory)], capture_output=True, text=True, timeout=60, check=True)
+    said: Plain = json.loads(done.stdout)
+    return said
+
+
+def test_decoders_in_another_language_say_the_same() -> None:
+    """Decoders of preludes and messages that were written from spec/ alone, for Node.js."""
+    said = node_says(vectors.VECTORS)
+    read = [page for page, story in STORIES if page in ("prelude", "event-stream") and story["does"] == "read"]
+    assert said["run"] == len(read)
+    assert [(each["name"], each["word"]) for each in said["differ"]] == [(name, "MAY") for name in NODE_DIFFERS]
+
+
+@pytest.mark.parametrize(
+    ("page", "right", "wrong"),
+    [
+        ("prelude", '"statusCode": 206', '"statusCode": 207'),
+        ("event-stream", '"at": 8', '"at": 9'),
+        ("event-stream", '"field": "type"', '"field": "name"'),
+    ],
+)
+def test_decoders_in_another_language_find_a_wrong_vector(tmp_path: Path, page: str, right: str, wrong: str) -> None:
+    """Changed events, offsets and fields are told."""
+    shutil.copytree(vectors.VECTORS, tmp_path, dirs_exist_ok=True)
+    text = (tmp_path / f"{page}.json").read_text(encoding="utf-8")
+    (tmp_path / f"{page}.json").write_text(text.replace(right, wrong), encoding="utf-8")
+    assert right in text
+    assert {each["name"] for each in node_says(tmp_path)["differ"]} > NODE_DIFFERS.keys()

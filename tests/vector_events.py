@@ -163,7 +163,7 @@ def plain(event: object, words: Words) -> Plain:
     return said
 
 
-def event(said: Plain, words: Words) -> Any:  # noqa: ANN401  # any event; Any because they have no common type
+def event(said: Plain, words: Words) -> Any:  # any event; Any because they have no common type
     """Return the event that an object of the vectors stands for.
 
     Raises:
@@ -175,7 +175,13 @@ def event(said: Plain, words: Words) -> Any:  # noqa: ANN401  # any event; Any b
     if unknown:
         raise ValueError(f"{wanted} has no {sorted(unknown)}")
     given: dict[str, Any] = {attribute: said[member] for attribute, member in fields.items() if member in said}
-    for attribute, absent in (("content_type", ""), ("payload", b""), ("error_body", b""), ("error_type", ""), ("response_mode", "buffered")):
+    for attribute, absent in (
+        ("content_type", ""),
+        ("payload", b""),
+        ("error_body", b""),
+        ("error_type", ""),
+        ("response_mode", "buffered"),
+    ):
         if attribute in fields:
             given.setdefault(attribute, absent)
     if "deadline_ms" in given:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from lambda_wire._answers import encode_answer
 from lambda_wire._asks import encode_ask
@@ -13,6 +13,7 @@ from lambda_wire._error_payload import encode_trailers
 from lambda_wire._errors import RemoteProtocolError
 from lambda_wire._event_stream import encode_event_stream
 from lambda_wire._events import (
+    Ask,
     ConnectionClosed,
     Refused,
     ResponseChunk,
@@ -32,7 +33,7 @@ from lambda_wire._runtime import RuntimeConnection
 from lambda_wire._service import ServiceConnection
 from lambda_wire._signals import Signal
 from tests.vector_codecs import Reader, Rejected
-from tests.vector_events import INVOKE, RUNTIME_API, Plain, event, plain
+from tests.vector_events import INVOKE, RUNTIME_API, STREAMING, Plain, Words, event, plain
 
 ASKS: Final = ("next", "response", "response-start", "data", "response-end", "response-failed", "error", "init/error")
 RESTORES: Final = ("restore/next", "restore/error", "ping")
@@ -81,7 +82,9 @@ class ServiceEnd:
         self.heard: list[Plain] = []
         environment = story.get("environment", "standard")
         self._lifecycle: Lifecycle = (
-            ManagedLifecycle() if environment == "managed" else StandardLifecycle(snap_start=environment == "snap-start")
+            ManagedLifecycle()
+            if environment == "managed"
+            else StandardLifecycle(snap_start=environment == "snap-start")
         )
         self._connection = ServiceConnection(self._lifecycle)
         for said in story.get("given", []):
@@ -113,10 +116,10 @@ class ServiceEnd:
                 if isinstance(got, ConnectionClosed):
                     return
         except RemoteProtocolError as fault:
-            assert fault.reply is not None
             raise self._refused(fault.reply) from fault
 
-    def _refused(self, refusal: Refused) -> Rejected:
+    def _refused(self, refusal: Refused | None) -> Rejected:
+        assert refusal is not None
         self._connection.send(refusal)
         return Rejected(plain(refusal, RUNTIME_API) | {"close": self._connection.must_close})
 
@@ -128,7 +131,7 @@ class ServiceEnd:
         return b"".join(self._connection.send(event(said, RUNTIME_API)) for said in events)
 
 
-def _asked(said: Any) -> bytes:  # any ask; Any because they have no common type
+def _asked(said: Ask) -> bytes:
     """Return the bytes of what a runtime says, whether it may or not."""
     match said:
         case ResponseChunk():
@@ -191,8 +194,8 @@ class InvokeServiceEnd:
         self.heard: list[Plain] = []
         self._connection = InvokeServiceConnection()
         for said in story.get("given", []):
-            if said["event"].startswith("Invoke"):
-                self._connection.receive_data(_called(event(said, INVOKE)))
+            if said["event"] in ("raw", "Invoke", STREAMING):
+                self._connection.receive_data(said["request"] if "request" in said else _called(event(said, INVOKE)))
                 while not isinstance(self._connection.next_event(), Signal):
                     pass
             else:
@@ -203,21 +206,21 @@ class InvokeServiceEnd:
         try:
             while not isinstance(got := self._connection.next_event(), Signal):
                 if isinstance(got, InvokeViolation):
-                    raise self._refused(got.reply, plain(got.reply, INVOKE))
+                    raise self._refused(got.reply, INVOKE)
                 self.hear(got)
                 if isinstance(got, ConnectionClosed):
                     return
         except RemoteProtocolError as fault:
-            assert fault.reply is not None
-            raise self._refused(fault.reply, plain(fault.reply, RUNTIME_API)) from fault
+            raise self._refused(fault.reply, RUNTIME_API) from fault
 
     def hear(self, got: object) -> None:
         """Take note of what was asked."""
         self.heard.append(plain(got, INVOKE))
 
-    def _refused(self, refusal: InvokeRefused | Refused, reply: Plain) -> Rejected:
+    def _refused(self, refusal: InvokeRefused | Refused | None, words: Words) -> Rejected:
+        assert refusal is not None
         self._connection.send(refusal)
-        return Rejected(reply | {"close": self._connection.must_close})
+        return Rejected(plain(refusal, words) | {"close": self._connection.must_close})
 
     def finish(self, *, ends: bool) -> None:
         if ends:

@@ -1,10 +1,10 @@
-"""Writes the vectors, ``spec/vectors/*.json``, from their sources: ``python -m tests.vectors``.
+r"""Writes the vectors, ``spec/vectors/*.json``, from their sources: ``python -m tests.vectors``.
 
 With ``--check`` it writes nothing, names each file that is not what its source makes of it, and fails if there is one.
 Nothing is worked out here: bytes, events and verdicts stand in the sources as somebody wrote them.
 
-A source is TOML. ``wire`` has one piece a line, with a note behind ``#``: bytes in hexadecimal (``00 1f``), text as JSON
-writes it (``"a\\r\\n"``), both also repeated (``61 * 100``), or a line of HTTP, whose CR LF is added (``> Host: h``).
+A source is TOML. ``wire`` has one piece a line: bytes in hexadecimal (``00 1f``), text as JSON writes it (``"a\r\n"``),
+both also repeated (``61 * 100``) and with a note behind ``#``, or a line of HTTP, whose CR LF is added (``> Host: h``).
 ``given``, ``events`` and ``reply`` are JSON, in which ``{"text": "hi"}`` stands for the bytes of a text.
 """
 
@@ -16,14 +16,15 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from tests.test_spec import WORDS, of_disk
 
 VECTORS: Final = Path(__file__).parent.parent / "spec" / "vectors"
 
 _PIECE: Final = re.compile(
-    r'(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<hex>(?:[0-9a-f]{2} *)*[0-9a-f]{2}))(?: *\* *(?P<times>\d+))?(?: *# *(?P<note>.+))?'
+    r'(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<hex>(?:[0-9a-f]{2} *)*[0-9a-f]{2}))'
+    r"(?: *\* *(?P<times>\d+))?(?: *# *(?P<note>.+))?"
 )
 _KEYS: Final = (
     *("name", "rule", "word", "role", "does", "for", "environment", "given", "wire", "ends", "events", "verdict"),
@@ -86,14 +87,18 @@ def page(source: str, words: dict[str, str]) -> str:
 
 def _shown(made: dict[str, Any]) -> str:
     """Return a story in JSON, with one line for each piece and each event."""
-    members = []
-    for key, value in made.items():
-        if isinstance(value, list) and value:
-            text = "[\n" + ",\n".join(f"    {json.dumps(each)}" for each in value) + "\n  ]"
-        else:
-            text = json.dumps(value)
-        members.append(f"  {json.dumps(key)}: {text}")
+    members = [f"  {json.dumps(key)}: {_lines(value)}" for key, value in made.items()]
     return "{\n" + ",\n".join(members) + "\n}"
+
+
+def _lines(value: object) -> str:
+    if not _is_list(value) or not value:
+        return json.dumps(value)
+    return "[\n" + ",\n".join(f"    {json.dumps(each)}" for each in value) + "\n  ]"
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def wrong(directory: Path) -> Iterator[str]:
