@@ -16,7 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from tests.test_spec import WORDS, of_disk
 
@@ -27,9 +27,18 @@ _PIECE: Final = re.compile(
     r"(?: *\* *(?P<times>\d+))?(?: *# *(?P<note>.+))?"
 )
 _KEYS: Final = (
-    *("name", "rule", "word", "role", "does", "for", "environment", "given", "wire", "ends", "events", "verdict"),
-    *("fault", "reply"),
+    *("name", "rule", "binds", "word", "role", "does", "for", "environment"),
+    *("given", "wire", "ends", "events", "verdict", "fault", "reply"),
 )
+
+Rules: TypeAlias = dict[str, tuple[str, str]]
+"""Of each rule whom it binds, and its word of RFC 2119."""
+
+
+def rules_in_force() -> Rules:
+    """Return what the first sentences of the rules of ``spec/`` say: ``A runtime MUST`` is ``runtime`` and ``MUST``."""
+    found = (rule for rule in of_disk().rules() if not rule.withdrawn)
+    return {rule.name: (rule.law.split()[1], WORDS.findall(rule.law)[0]) for rule in found}
 
 
 def piece(line: str) -> dict[str, Any]:  # Any: JSON
@@ -64,12 +73,13 @@ def _object(members: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
-def story(source: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
-    """Return a story as other languages read it. ``words`` has the word of RFC 2119 of each rule."""
+def story(source: dict[str, Any], rules: Rules) -> dict[str, Any]:
+    """Return a story as other languages read it."""
     unknown = source.keys() - set(_KEYS)
     if unknown:
         raise ValueError(f"{source['name']}: unknown {sorted(unknown)}")
-    said = {"word": words[source["rule"]], "does": "write" if source["role"] == "encoder" else "read"} | source
+    binds, word = rules[source["rule"]]
+    said = {"binds": binds, "word": word, "does": "write" if source["role"] == "encoder" else "read"} | source
     said["wire"] = [piece(line.strip()) for line in said.get("wire", "").splitlines() if line.strip()]
     said |= {key: values(said.get(key, "")) for key in ("given", "events")}
     if "reply" in said:
@@ -77,11 +87,11 @@ def story(source: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
     return {key: said[key] for key in _KEYS if said.get(key) or key in ("wire", "events")}
 
 
-def page(source: str, words: dict[str, str]) -> str:
+def page(source: str, rules: Rules) -> str:
     """Return the JSON file that a source makes."""
     read = tomllib.loads(source)
     about, stories = read.pop("about"), read.pop("story")
-    shown = ",\n".join(_shown(story(read | each, words)) for each in stories)
+    shown = ",\n".join(_shown(story(read | each, rules)) for each in stories)
     return f'{{\n"about": {json.dumps(about)},\n"stories": [\n{shown}\n]\n}}\n'
 
 
@@ -112,8 +122,8 @@ def wrong(directory: Path) -> Iterator[str]:
 def pages(directory: Path) -> dict[Path, str]:
     """Return the text of each file that the sources of a directory make."""
     sources = sorted((directory / "source").glob("*.toml"))
-    words = {rule.name: WORDS.findall(rule.law)[0] for rule in of_disk().rules() if not rule.withdrawn}
-    return {directory / f"{path.stem}.json": page(path.read_text(encoding="utf-8"), words) for path in sources}
+    rules = rules_in_force()
+    return {directory / f"{path.stem}.json": page(path.read_text(encoding="utf-8"), rules) for path in sources}
 
 
 def main(arguments: list[str], directory: Path = VECTORS) -> int:
