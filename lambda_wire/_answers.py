@@ -111,11 +111,11 @@ def decode_answer(ask: type, status: int, headers: Headers, body: bytes) -> Fina
     if Accepted in answers and 200 <= status <= 299:
         return _ACCEPTED
     if status != 200:
-        raise Malformed(f"expected status 200 or a refusal after {ask.__name__}, got {status}")
+        raise Malformed(f"expected status 200 or a refusal after {ask.__name__}, got {status}", rule="RT-NEXT-4")
     if Invocation in answers:
         return decode_invocation(headers, body)
     if request_id := field_value(headers, _REQUEST_ID):
-        raise Malformed(f"expected no invocation after {ask.__name__}, got {quote(request_id)}")
+        raise Malformed(f"expected no invocation after {ask.__name__}, got {quote(request_id)}", rule="RT-RESTORE-3")
     return RestoreReady() if RestoreReady in answers else Pong()
 
 

@@ -114,11 +114,11 @@ class Buffer:
         self.size -= count
         self._searched, self.taken = 0, self.taken + count
 
-    def take_until(self, *separators: bytes, limit: int) -> bytes | None:
+    def take_until(self, *separators: bytes, limit: int, rule: str = "") -> bytes | None:
         """Take everything through the earliest separator.
 
         Raises:
-            Malformed: No separator ends within ``limit`` bytes.
+            Malformed: No separator ends within ``limit`` bytes, which breaks ``rule``.
         """
         self._join(limit)
         if separators != self._separators:
@@ -134,7 +134,7 @@ class Buffer:
         self._searched = min(self.size, limit)
         if self._searched >= limit:
             reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self.peek(limit))}"
-            raise Malformed(reason, at=self.taken + limit)
+            raise Malformed(reason, at=self.taken + limit, rule=rule)
         return None
 
     def _join(self, count: int) -> None:

@@ -126,9 +126,10 @@ def _encode_trailer(name: str, value: str) -> tuple[bytes, bytes]:
 def _require_trailer(name: bytes, value: bytes, *, at: int | None = None) -> None:
     """Refuse what is no field name or no field value (RFC 9110, 5.1 and 5.5)."""
     if not is_token(name.decode("latin-1")):
-        raise Malformed(f"a trailer's name must be a token, got {quote(name)}", at=at)
+        raise Malformed(f"a trailer's name must be a token, got {quote(name)}", at=at, rule="RS-TRAILER-1")
     if not is_field_value(value.decode("latin-1")):
-        raise Malformed(f"a trailer's value must have no control characters or outer blanks, got {quote(value)}", at=at)
+        reason = f"a trailer's value must have no control characters or outer blanks, got {quote(value)}"
+        raise Malformed(reason, at=at, rule="RS-TRAILER-1")
 
 
 def _sweep(window: bytes, at: int, stop: int, pieces: MutableSequence[bytes]) -> tuple[int, int, int]:
@@ -321,14 +322,17 @@ class ChunkDecoder:
 
     def _read_size(self) -> bool:
         at = self._buffer.taken
-        line = self._buffer.take_until(b"\n", limit=self._max_line)
+        line = self._buffer.take_until(b"\n", limit=self._max_line, rule="LI-CHUNK-1")
         if line is None:
             return False
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            raise Malformed(f"a chunk's size line must end in CRLF and hold no other CR, got {quote(line)}", at=at)
+            reason = f"a chunk's size line must end in CRLF and hold no other CR, got {quote(line)}"
+            raise Malformed(reason, at=at, rule="RS-CHUNK-1")
         digits = line[:-2].rstrip(b" \t").partition(b";")[0]
         if not 0 < len(digits) <= _MAX_HEX_DIGITS or digits.translate(None, _HEX_DIGITS):
-            raise Malformed(f"a chunk's size must be 1-{_MAX_HEX_DIGITS} hex digits, got {quote(digits)}", at=at)
+            rule = "LI-CHUNK-2" if len(digits) > _MAX_HEX_DIGITS else "RS-CHUNK-1"
+            reason = f"a chunk's size must be 1-{_MAX_HEX_DIGITS} hex digits, got {quote(digits)}"
+            raise Malformed(reason, at=at, rule=rule)
         self._left = int(digits, 16)
         if self._left == 0:
             self._expected = _TRAILERS
@@ -336,7 +340,8 @@ class ChunkDecoder:
         # As Go counts: what each chunk carries beside its data, less 16 bytes and twice its data.
         self._excess = max(0, self._excess + len(line) - 16 - 2 * self._left)
         if self._excess > _MAX_EXCESS:
-            raise Malformed(f"chunk extensions outweigh the data by more than {_MAX_EXCESS} bytes", at=at)
+            reason = f"chunk extensions outweigh the data by more than {_MAX_EXCESS} bytes"
+            raise Malformed(reason, at=at, rule="LI-CHUNK-3")
         self._expected = _DATA
         return True
 
@@ -360,7 +365,8 @@ class ChunkDecoder:
         if end is None:
             return False
         if end != CHUNK_END:
-            raise Malformed(f"a chunk's data must be followed by {CHUNK_END!r}, got {quote(end)}", at=at)
+            reason = f"a chunk's data must be followed by {CHUNK_END!r}, got {quote(end)}"
+            raise Malformed(reason, at=at, rule="RS-CHUNK-1")
         self._expected = _SIZE
         return True
 
@@ -369,7 +375,7 @@ class ChunkDecoder:
         if self._buffer.peek(2) == b"\r\n":
             section = self._buffer.take(2)
         else:
-            section = self._buffer.take_until(b"\r\n\r\n", limit=self._max_trailers)
+            section = self._buffer.take_until(b"\r\n\r\n", limit=self._max_trailers, rule="LI-TRAILER-1")
         if section is None:
             return False
         lines = section.split(b"\r\n")[:-2]
@@ -383,7 +389,7 @@ class ChunkDecoder:
 def _decode_trailer(line: bytes, at: int) -> tuple[str, str]:
     name, colon, value = line.partition(b":")
     if not colon:
-        raise Malformed(f"a trailer must be `name: value`, got {quote(line)}", at=at)
+        raise Malformed(f"a trailer must be `name: value`, got {quote(line)}", at=at, rule="RS-TRAILER-1")
     value = value.strip(b" \t")
     _require_trailer(name, value, at=at)
     return name.decode("ascii").lower(), value.decode("utf-8", "surrogateescape")

@@ -90,7 +90,8 @@ class EventStreamHeader:
         _require_type(self.type, HeaderType, "the type of a header")
         size = len(_utf8(self.name, "the name of a header"))
         if not 0 < size <= _MAX_NAME:
-            raise Malformed(f"the name of a header must have 1-{_MAX_NAME} bytes, got {size}: {quote(self.name)}")
+            reason = f"the name of a header must have 1-{_MAX_NAME} bytes, got {size}: {quote(self.name)}"
+            raise Malformed(reason, rule="ES-HEADER-2")
         _require_value(self.value, self.type)
 
 
@@ -110,7 +111,8 @@ def _require_value(value: bool | int | bytes | str, kind: HeaderType) -> None:
         if kind is HeaderType.UUID and size != _UUID_SIZE:
             raise Malformed(f"{what} must have {_UUID_SIZE} bytes, got {size}")
         if size > limits.MAX_EVENT_STREAM_HEADER_VALUE:
-            raise Malformed(f"{what} must have at most {limits.MAX_EVENT_STREAM_HEADER_VALUE} bytes, got {size}")
+            reason = f"{what} must have at most {limits.MAX_EVENT_STREAM_HEADER_VALUE} bytes, got {size}"
+            raise Malformed(reason, rule="ES-HEADER-11")
 
 
 # -- writing
@@ -144,7 +146,8 @@ def _encode_header(header: EventStreamHeader) -> bytes:
 
 def _require_count(count: int, *, at: int | None = None) -> None:
     if count > limits.MAX_EVENT_STREAM_HEADER_COUNT:
-        raise Malformed(f"expected at most {limits.MAX_EVENT_STREAM_HEADER_COUNT} headers, got {count} or more", at=at)
+        reason = f"expected at most {limits.MAX_EVENT_STREAM_HEADER_COUNT} headers, got {count} or more"
+        raise Malformed(reason, at=at, rule="ES-LIMIT-6")
 
 
 # -- reading
@@ -184,19 +187,19 @@ class _HeaderReader:
             name = self._text(self._take(self._number(1, "length of a name"), "name"), "name")
             kind, value = self._value()
             if name in held:
-                raise Malformed(f"the name of a header must stand once in its message, got {quote(name)} twice", at=at)
+                reason = f"the name of a header must stand once in its message, got {quote(name)} twice"
+                raise Malformed(reason, at=at, rule="ES-HEADER-4")
             try:
                 held[name] = EventStreamHeader(name=name, value=value, type=kind)
             except Malformed as fault:
-                raise Malformed(fault.reason, at=at) from fault
+                raise Malformed(fault.reason, at=at, rule=fault.rule) from fault
         return tuple(held.values())
 
     def _value(self) -> tuple[HeaderType, bool | int | bytes | str]:
         number = self._number(1, "type")
         if number >= len(_TYPES):
-            raise Malformed(
-                f"expected a header type of 0..{len(_TYPES) - 1}, got {number}", at=self._start + self._at - 1
-            )
+            reason = f"expected a header type of 0..{len(_TYPES) - 1}, got {number}"
+            raise Malformed(reason, at=self._start + self._at - 1, rule="ES-HEADER-7")
         kind = _TYPES[number]
         if kind is HeaderType.BOOLEAN:
             return kind, number == 0
@@ -213,9 +216,8 @@ class _HeaderReader:
     def _take(self, count: int, what: str) -> bytes:
         left = len(self._block) - self._at
         if count > left:
-            raise Malformed(
-                f"expected {what} of {count} bytes, got {left} before the headers end", at=self._start + self._at
-            )
+            reason = f"expected {what} of {count} bytes, got {left} before the headers end"
+            raise Malformed(reason, at=self._start + self._at, rule="ES-HEADER-15")
         self._at += count
         return self._block[self._at - count : self._at]
 
@@ -224,4 +226,4 @@ class _HeaderReader:
             return content.decode("utf-8")
         except UnicodeDecodeError as exc:
             at = self._start + self._at - len(content) + exc.start
-            raise Malformed(f"expected {what} in UTF-8, got {quote(content)}", at=at) from exc
+            raise Malformed(f"expected {what} in UTF-8, got {quote(content)}", at=at, rule="ES-HEADER-14") from exc

@@ -96,7 +96,8 @@ def _require_headers(headers: tuple[EventStreamHeader, ...]) -> None:
         if type(header) is not EventStreamHeader:
             raise Malformed(f"a header must be EventStreamHeader, got {type(header).__name__}")
         if header.name in held:
-            raise Malformed(f"the name of a header must stand once in its message, got {quote(header.name)} twice")
+            reason = f"the name of a header must stand once in its message, got {quote(header.name)} twice"
+            raise Malformed(reason, rule="ES-HEADER-4")
         held.add(header.name)
 
 
@@ -142,9 +143,10 @@ def _require_sizes(headers: int, payload: int, *, start: int | None) -> None:
     """
     if headers > limits.MAX_EVENT_STREAM_HEADERS:
         reason = f"expected at most {limits.MAX_EVENT_STREAM_HEADERS} bytes of headers, got {headers}"
-        raise Malformed(reason, at=None if start is None else start + 4)
+        raise Malformed(reason, at=None if start is None else start + 4, rule="ES-LIMIT-2")
     if payload > limits.MAX_EVENT_STREAM_PAYLOAD:
-        raise Malformed(f"expected at most {limits.MAX_EVENT_STREAM_PAYLOAD} bytes of payload, got {payload}", at=start)
+        reason = f"expected at most {limits.MAX_EVENT_STREAM_PAYLOAD} bytes of payload, got {payload}"
+        raise Malformed(reason, at=start, rule="ES-LIMIT-1")
 
 
 # -- reading
@@ -334,9 +336,11 @@ class EventStreamDecoder:
         total, headers, found = _FRONT.unpack_from(self._window, at)
         _require_crc(found, crc32(self._window[at : at + _PRELUDE - _CRC]), "prelude", start + 8)
         if total < _OVERHEAD:
-            raise Malformed(f"expected a total length of {_OVERHEAD} or more, got {total}", at=start)
+            reason = f"expected a total length of {_OVERHEAD} or more, got {total}"
+            raise Malformed(reason, at=start, rule="ES-FRAME-6")
         if headers > total - _OVERHEAD:
-            raise Malformed(f"headers length {headers} exceeds total length {total} - {_OVERHEAD}", at=start + 4)
+            reason = f"headers length {headers} exceeds total length {total} - {_OVERHEAD}"
+            raise Malformed(reason, at=start + 4, rule="ES-FRAME-7")
         payload = total - headers - _OVERHEAD
         if self._enforces:
             _require_sizes(headers, payload, start=start)
@@ -358,7 +362,7 @@ class EventStreamDecoder:
             came = 0 if self._payload is None else self._payload.tell()
             wanted = f"{self._front_size + came + self._missing + _CRC} bytes"
         reason = f"expected a message of {wanted}, got {self._unread} bytes and then the end of the stream"
-        return Malformed(reason, at=self._taken + len(self._window) + len(self._later))
+        return Malformed(reason, at=self._taken + len(self._window) + len(self._later), rule="ES-FRAME-11")
 
 
 def _judged(headers: tuple[EventStreamHeader, ...], payload: bytes) -> EventStreamMessage:
@@ -371,4 +375,5 @@ def _judged(headers: tuple[EventStreamHeader, ...], payload: bytes) -> EventStre
 
 def _require_crc(found: int, computed: int, what: str, at: int) -> None:
     if found != computed:
-        raise Malformed(f"expected {what} CRC {computed:08x} over what came, got {found:08x}", at=at)
+        rule = "ES-CRC-2" if what == "prelude" else "ES-CRC-3"
+        raise Malformed(f"expected {what} CRC {computed:08x} over what came, got {found:08x}", at=at, rule=rule)

@@ -45,7 +45,7 @@ def are_plain(*texts: str) -> bool:
     return joined.isascii() and joined.isprintable() and " " not in joined
 
 
-def require_field_value(value: object, what: str) -> None:
+def require_field_value(value: object, what: str, *, rule: str = "") -> None:
     """Refuse what would end or corrupt a header line, or be refused by the service (RFC 9110, 5.5).
 
     Raises:
@@ -55,13 +55,14 @@ def require_field_value(value: object, what: str) -> None:
     if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:
         return  # nearly all there is
     if not is_field_value(text):
-        raise Malformed(f"{what} must be a header value without control characters or outer blanks, got {quote(text)}")
+        reason = f"{what} must be a header value without control characters or outer blanks, got {quote(text)}"
+        raise Malformed(reason, rule=rule)
     try:
         arrives = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         arrives = ""
     if arrives != text:  # lone surrogates stand for no byte, and some together for a character of their own
-        raise Malformed(f"{what} must be text that arrives as UTF-8, got {quote(text)}")
+        raise Malformed(f"{what} must be text that arrives as UTF-8, got {quote(text)}", rule=rule)
 
 
 def require_string(value: object, what: str) -> str:

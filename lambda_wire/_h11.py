@@ -23,7 +23,10 @@ class BadHead(Malformed):
     """
 
     def __init__(self, fault: h11.RemoteProtocolError) -> None:
-        super().__init__(_without_names(str(fault)), at=0)
+        reason = _without_names(str(fault))
+        super().__init__(
+            reason, at=0, rule="RT-CONN-2" if reason.startswith("Missing mandatory Host") else "RT-CONN-16"
+        )
         self.status_hint: int = fault.error_status_hint
 
 

@@ -12,6 +12,7 @@ from lambda_wire._types import Headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Final
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "encode_request_head",
     "encode_response_head",
     "field_line",
+    "field_members",
     "field_value",
+    "first_values",
     "join_request_head",
     "reason_phrase",
 ]
@@ -51,6 +54,17 @@ _REASONS: Final = {
 def field_value(headers: Headers, name: str) -> str:
     """Return the first value of a field, ``""`` when it is absent. ``name`` is in lower case, as ``headers`` are."""
     return next((value for held, value in headers if held == name), "")
+
+
+def first_values(headers: Headers) -> Mapping[str, str]:
+    """Return the first value of each field by its name."""
+    return dict(reversed(headers))
+
+
+def field_members(headers: Headers, name: str) -> set[str]:
+    """Return the members of a field that is a list, in lower case."""
+    values = ",".join([value for held, value in headers if held == name])
+    return {member.strip(" \t").lower() for member in values.split(",")} - {""}
 
 
 def reason_phrase(status: int) -> str:

@@ -17,6 +17,7 @@ from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
+from lambda_wire._heads import field_members, first_values
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._messages import (
     HttpEvent,
@@ -255,7 +256,7 @@ class MessageReader:
             try:
                 piece = self._chunks.next_piece()
             except Malformed as fault:
-                raise MalformedMessage(fault.reason, at=fault.at) from fault
+                raise MalformedMessage(fault.reason, at=fault.at, rule=fault.rule) from fault
             if piece is None and self._chunks.finished:
                 return self._end(self._chunks.trailers)
             if self._whole is None:
@@ -295,17 +296,19 @@ class MessageReader:
                 f"expected a head of at most {self._max_head} bytes",
                 at=self._head_at + self._max_head,
                 status_hint=431,
+                rule="LI-HEAD-1",
             ) from fault
 
-    def _bad_head(self, reason: str, *, status_hint: int = 400) -> MalformedMessage:
-        return MalformedMessage(reason, at=self._head_at, status_hint=status_hint)
+    def _bad_head(self, reason: str, *, status_hint: int = 400, rule: str = "RT-CONN-16") -> MalformedMessage:
+        return MalformedMessage(reason, at=self._head_at, status_hint=status_hint, rule=rule)
 
     def _parse_request(self, head: bytes) -> RequestHead:
         method, target, version, headers = plain_request(head) or self._odd_request(head)
-        fields = _first_values(headers)
+        fields = first_values(headers)
         expectation = fields.get("expect", "")
-        if expectation and "100-continue" not in _options(headers, "expect"):
-            raise self._bad_head(f"expected Expect: 100-continue or none, got {quote(expectation)}", status_hint=417)
+        if expectation and "100-continue" not in field_members(headers, "expect"):
+            reason = f"expected Expect: 100-continue or none, got {quote(expectation)}"
+            raise self._bad_head(reason, status_hint=417, rule="RT-CONN-12")
         self._frame(headers, fields, version, has_body=True)
         self._blanks = _BLANKS_AFTER_POST if method == "POST" else 0
         return RequestHead(
@@ -325,7 +328,7 @@ class MessageReader:
         try:
             method, target, version, headers = odd_request(head)
         except BadHead as fault:
-            raise self._bad_head(fault.reason, status_hint=fault.status_hint) from fault
+            raise self._bad_head(fault.reason, status_hint=fault.status_hint, rule=fault.rule) from fault
         return method, target, self._version(version), headers
 
     def _parse_response(self, head: bytes) -> ResponseHead | None:
@@ -334,7 +337,7 @@ class MessageReader:
         if parts is None:
             return None
         status, version, headers = parts
-        fields = _first_values(headers)
+        fields = first_values(headers)
         self._frame(headers, fields, version, has_body=self._method != "HEAD" and status not in (204, 304))
         keep_alive = _keeps_alive(headers, fields, version) and self._reading is not _Reading.UNTIL_CLOSE
         return ResponseHead(status=status, headers=headers, keep_alive=keep_alive)
@@ -350,20 +353,21 @@ class MessageReader:
         try:
             status, version, headers = odd_response(head.translate(_CONTROLS_TO_BLANKS), self._method)
         except BadHead as fault:
-            raise self._bad_head(fault.reason, status_hint=fault.status_hint) from fault
+            raise self._bad_head(fault.reason, status_hint=fault.status_hint, rule=fault.rule) from fault
         return None if status < 200 else (status, self._version(version), headers)
 
     def _version(self, version: str) -> str:
         if not version.startswith("1."):
-            raise self._bad_head(f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}", status_hint=505)
+            reason = f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}"
+            raise self._bad_head(reason, status_hint=505, rule="RT-CONN-15")
         return version
 
     def _frame(self, headers: Headers, fields: Mapping[str, str], version: str, *, has_body: bool) -> None:
         """Choose how the body is framed (RFC 9112, 6.3). Both fields have been validated."""
         length = fields.get("content-length", "")
         if has_body and version != "1.0" and fields.get("transfer-encoding"):
-            if _options(headers, "trailer") & names.FRAMING_FIELDS:
-                raise self._bad_head("expected no trailer that speaks of framing to be declared")
+            if field_members(headers, "trailer") & names.FRAMING_FIELDS:
+                raise self._bad_head("expected no trailer that speaks of framing to be declared", rule="RS-TRAILER-5")
             self._reading = _Reading.CHUNKED
             self._chunks = ChunkDecoder(self._buffer, keep_boundaries=self._keep_boundaries)
         elif has_body and not length and self._role is Role.CLIENT:
@@ -377,19 +381,9 @@ class MessageReader:
         return self._reading is not _Reading.COUNTED or self._remaining > 0
 
 
-def _first_values(headers: Headers) -> Mapping[str, str]:
-    return dict(reversed(headers))
-
-
 def _keeps_alive(headers: Headers, fields: Mapping[str, str], version: str) -> bool:
     """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed)."""
     if "connection" not in fields:
         return version != "1.0"
-    options = _options(headers, "connection")
+    options = field_members(headers, "connection")
     return "keep-alive" in options if version == "1.0" else "close" not in options
-
-
-def _options(headers: Headers, name: str) -> set[str]:
-    """Return the members of a field that is a list, in lower case."""
-    values = ",".join([value for held, value in headers if held == name])
-    return {option.strip(" \t").lower() for option in values.split(",")} - {""}

@@ -59,7 +59,8 @@ def decode_invocation(headers: Headers, payload: bytes) -> Invocation:
     text = dict(reversed(headers))
     request_id = text.get(_REQUEST_ID)
     if not request_id:
-        raise Malformed(f"an invocation needs the header {names.AWS_REQUEST_ID}: without it there is no way to answer")
+        reason = f"an invocation needs the header {names.AWS_REQUEST_ID}: without it there is no way to answer"
+        raise Malformed(reason, rule="RT-NEXT-5")
     return Invocation(
         request_id=request_id,
         payload=payload,

@@ -163,7 +163,8 @@ class InvokeConnection:
         kind = self._content_type.partition(";")[0].rstrip().lower()  # RFC 9110, 8.3.1
         if self._messages is None or self._heard or kind == names.EVENT_STREAM:
             return fault
-        return Malformed(f"expected {names.EVENT_STREAM}, got {quote(self._content_type)}: {fault.reason}", at=fault.at)
+        reason = f"expected {names.EVENT_STREAM}, got {quote(self._content_type)}: {fault.reason}"
+        return Malformed(reason, at=fault.at, rule=fault.rule)
 
     def _next_part(self) -> InvokeEvent | Signal | None:
         """Read one part of the answer; ``None`` when that alone is no event."""
@@ -202,7 +203,8 @@ class InvokeConnection:
             if event is None:
                 continue
             if self._complete:
-                raise Malformed(f"expected nothing after the end of the response, got {type(event).__name__}")
+                reason = f"expected nothing after the end of the response, got {type(event).__name__}"
+                raise Malformed(reason, rule="ES-MESSAGE-14")
             if isinstance(event, PayloadChunk):
                 self._chunk_headers = message.headers
             else:
@@ -219,6 +221,6 @@ class InvokeConnection:
         self._messages.feed(b"")
         self._messages.next_message()
         if not self._complete:
-            raise Malformed("expected InvokeComplete before the end of the response")
+            raise Malformed("expected InvokeComplete before the end of the response", rule="ES-MESSAGE-12")
         self._messages = None
         return None

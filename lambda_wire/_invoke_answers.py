@@ -215,7 +215,8 @@ def decode_message(message: EventStreamMessage) -> PayloadChunk | InvokeComplete
         case "event" | "":
             return _decode_event(message)
         case other:
-            raise Malformed(f"expected :message-type event, exception or error, got {quote(other)}")
+            reason = f"expected :message-type event, exception or error, got {quote(other)}"
+            raise Malformed(reason, rule="ES-MESSAGE-31")
 
 
 def _decode_event(message: EventStreamMessage) -> PayloadChunk | InvokeComplete | None:

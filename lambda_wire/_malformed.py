@@ -27,9 +27,11 @@ class Malformed(ValueError):
     Attributes:
         reason: What was expected and what came.
         at: Offset in bytes from the start of the message or document, where one is known.
+        rule: The rule of ``spec/`` that is broken; empty where whoever asked knows it better.
     """
 
-    def __init__(self, reason: str, *, at: int | None = None) -> None:
+    def __init__(self, reason: str, *, at: int | None = None, rule: str = "") -> None:
         super().__init__(reason if at is None else f"{reason} (at byte {at})")
         self.reason = reason
         self.at = at
+        self.rule = rule

@@ -67,8 +67,8 @@ class MalformedMessage(Malformed):
         status_hint: The status that a server answers this with.
     """
 
-    def __init__(self, reason: str, *, at: int | None, status_hint: int = 400) -> None:
-        super().__init__(reason, at=at)
+    def __init__(self, reason: str, *, at: int | None, status_hint: int = 400, rule: str = "") -> None:
+        super().__init__(reason, at=at, rule=rule)
         self.status_hint = status_hint
 
 

@@ -80,13 +80,13 @@ def _checked_status(value: object) -> int:
     """Refuse what is no status. 700 was answered with 502 (function URL, BUFFERED, recorded 2026-09)."""
     if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
         return value
-    raise Malformed(f"statusCode must be an integer from 100 to 599, got {_shown(value)}")
+    raise Malformed(f"statusCode must be an integer from 100 to 599, got {_shown(value)}", rule="FU-PRELUDE-20")
 
 
 def _require_name(value: object) -> None:
     """Refuse what is no token (RFC 9110, 5.6.2)."""
     if not isinstance(value, str) or not is_token(value):
-        raise Malformed(f"a header name must be an HTTP token, got {_shown(value)}")
+        raise Malformed(f"a header name must be an HTTP token, got {_shown(value)}", rule="FU-PRELUDE-26")
 
 
 def require_text_value(value: object, what: str) -> None:
@@ -95,11 +95,11 @@ def require_text_value(value: object, what: str) -> None:
     Raises:
         Malformed: ``value`` is not a string, has control characters, any surrogates, or blanks at its ends.
     """
-    require_field_value(value, what)
+    require_field_value(value, what, rule="FU-PRELUDE-26")
     try:
         str(value).encode()
     except UnicodeEncodeError:
-        raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}") from None
+        raise Malformed(f"{what} must be encodable as UTF-8, got {quote(value)}", rule="FU-PRELUDE-8") from None
 
 
 def _shown(value: object) -> str:
@@ -184,7 +184,7 @@ class PreludeDecoder:
         """
         if self._prelude is None:
             if self._document is None:
-                self._document = self._buffer.take_until(DELIMITER, limit=self._max_bytes)
+                self._document = self._buffer.take_until(DELIMITER, limit=self._max_bytes, rule="FU-PRELUDE-12")
             if self._document is None:
                 return NEED_DATA
             self._prelude = prelude_from_json(parse_json(self._document.removesuffix(DELIMITER)))
@@ -201,7 +201,8 @@ class PreludeDecoder:
             Malformed: It is over before the prelude was, or what came is none.
         """
         if self.next_prelude() is NEED_DATA:
-            raise Malformed("the stream ended before the 8 NUL bytes that end its prelude", at=len(self._buffer))
+            reason = "the stream ended before the 8 NUL bytes that end its prelude"
+            raise Malformed(reason, at=len(self._buffer), rule="FU-PRELUDE-3")
 
 
 def prelude_from_json(document: Json) -> Prelude:
@@ -216,7 +217,7 @@ def prelude_from_json(document: Json) -> Prelude:
         Malformed: It is no object, or says something that cannot travel in a response head.
     """
     if not isinstance(document, dict):
-        raise Malformed(f"a prelude must be a JSON object, got {_shown(document)}")
+        raise Malformed(f"a prelude must be a JSON object, got {_shown(document)}", rule="FU-PRELUDE-3")
     return Prelude(
         status_code=_status(document.get("statusCode")),
         headers=tuple((name, _header_value(value)) for name, value in _members(document, "headers")),
@@ -241,7 +242,7 @@ def _cookies(value: Json) -> tuple[str, ...]:
         return ()
     if isinstance(value, list):
         return _texts(value)
-    raise Malformed(f"cookies must be an array, got {_shown(value)}")
+    raise Malformed(f"cookies must be an array, got {_shown(value)}", rule="FU-PRELUDE-30")
 
 
 def _members(document: dict[str, Json], key: str) -> list[tuple[str, Json]]:
@@ -251,7 +252,7 @@ def _members(document: dict[str, Json], key: str) -> list[tuple[str, Json]]:
         return []
     if isinstance(value, dict):
         return [(name, member) for name, member in value.items() if member is not None]
-    raise Malformed(f"{key} must be an object, got {_shown(value)}")
+    raise Malformed(f"{key} must be an object, got {_shown(value)}", rule="FU-PRELUDE-24")
 
 
 def _header_value(value: Json) -> str:
@@ -273,5 +274,5 @@ def _text(value: Json) -> str:
     if isinstance(value, str):
         return value.strip(" \t")
     if isinstance(value, (dict, list)):
-        raise Malformed(f"a header value must not be nested, got {_shown(value)} in it")
+        raise Malformed(f"a header value must not be nested, got {_shown(value)} in it", rule="FU-PRELUDE-24")
     return json.dumps(value)

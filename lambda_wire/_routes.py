@@ -130,7 +130,8 @@ def _without_authority(url: str) -> str:
     """Return the path of a target in absolute form, as Go's ``url.ParseRequestURI`` finds it."""
     scheme, colon, rest = url.partition(":")
     if not colon or not scheme[:1].isalpha() or not all(ord(letter) in _SCHEME for letter in scheme):
-        raise Malformed(f"expected a request target that starts with '/' or is a URL, got {quote(url)}")
+        reason = f"expected a request target that starts with '/' or is a URL, got {quote(url)}"
+        raise Malformed(reason, rule="RT-PATH-4")
     return "/" + rest[2:].partition("/")[2] if rest.startswith("//") else rest
 
 
@@ -146,7 +147,8 @@ def _decode(text: str) -> str:
     for part in rest:
         digits = part[:2]
         if len(digits) < 2 or not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
-            raise Malformed(f"expected two hexadecimal digits after '%' in a request target, got {quote(digits)}")
+            reason = f"expected two hexadecimal digits after '%' in a request target, got {quote(digits)}"
+            raise Malformed(reason, rule="RT-PATH-5")
         decoded.append(int(digits, 16))
         decoded += part[2:]
     return decoded.decode("utf-8", "surrogateescape")

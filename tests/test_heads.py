@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 
-from lambda_wire._heads import encode_request_head, encode_response_head, field_value, reason_phrase
+from lambda_wire._heads import (
+    encode_request_head,
+    encode_response_head,
+    field_members,
+    field_value,
+    first_values,
+    reason_phrase,
+)
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import Headers
 from tests.test_http11 import FIELDS, request_of, response_of
@@ -52,6 +59,16 @@ class TestEncode:
         """As in Go's ``http.Header.Get``."""
         headers = (("a", "1"), ("b", "2"), ("a", "3"))
         assert [field_value(headers, name) for name in "abc"] == ["1", "2", ""]
+
+    def test_first_values(self) -> None:
+        """The same of all fields at once."""
+        assert first_values((("a", "1"), ("b", "2"), ("a", "3"))) == {"a": "1", "b": "2"}
+
+    def test_members_of_a_list(self) -> None:
+        """On one line or on several, without blanks and capitals (RS-HEAD-4)."""
+        headers = (("a", "B, c ,"), ("b", "x"), ("a", "\td"))
+        assert field_members(headers, "a") == {"b", "c", "d"}
+        assert field_members(headers, "z") == set()
 
     def test_reasons(self) -> None:
         """Every status of the Runtime API has its words."""
