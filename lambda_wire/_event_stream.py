@@ -208,10 +208,10 @@ class EventStreamDecoder:
     @property
     def ended(self) -> bool:
         """Whether the stream is over, at the end of a message, and every message has been given."""
-        return self._eof and self._fault is None and not self._unread
+        return self._eof and self._fault is None and not self.unread
 
     @property
-    def _unread(self) -> int:
+    def unread(self) -> int:
         """How many bytes came of messages that were not given."""
         parts = 0 if self._payload is None else self._front_size + self._payload.tell()
         return parts + len(self._window) - self._at + len(self._later)
@@ -276,7 +276,7 @@ class EventStreamDecoder:
             return None
         try:
             message = self._read_in_parts()
-            if message is None and self._eof and self._unread:
+            if message is None and self._eof and self.unread:
                 raise self._truncated()
         except Malformed as fault:
             self._fault = fault
@@ -361,7 +361,7 @@ class EventStreamDecoder:
         if self._front_size:
             came = 0 if self._payload is None else self._payload.tell()
             wanted = f"{self._front_size + came + self._missing + _CRC} bytes"
-        reason = f"expected a message of {wanted}, got {self._unread} bytes and then the end of the stream"
+        reason = f"expected a message of {wanted}, got {self.unread} bytes and then the end of the stream"
         return Malformed(reason, at=self._taken + len(self._window) + len(self._later), rule="ES-FRAME-11")
 
 

@@ -96,6 +96,16 @@ class MessageReader:
         """Whether a message has begun and is not complete."""
         return self._buffer.size > 0 if self._reading is _HEAD else self._reading is not _ENDED
 
+    @property
+    def unread(self) -> int:
+        """How many bytes came and were not read: with what was fed, where the next part begins."""
+        return self._buffer.size
+
+    @property
+    def left(self) -> int:
+        """How many bytes of the counted body, or of the chunk that is being read, were not given."""
+        return self._remaining if self._reading is _COUNTED else self._chunks.left
+
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the peer; ``b""`` says that no more come. After that, or a fault, they are dropped."""
         if not len(data):

@@ -643,7 +643,7 @@ class TestCost:
         for announced in (prelude(2**32 - 1, 2**31), prelude(2**32 - 1, 0)):
             decoder = EventStreamDecoder(Role.CLIENT)
             read_on(decoder, [announced, b"x"])
-            assert decoder._unread == 13
+            assert decoder.unread == 13
             held = [getattr(decoder, name) for name in decoder.__slots__]
             assert sum(sys.getsizeof(part) for part in held) < 2000
 

@@ -217,6 +217,19 @@ class TestResponses:
         assert isinstance(head, ResponseHead)
         assert (head.keep_alive, rest) == (kept, [*content, END, CLOSED])
 
+    def test_says_how_far_it_read(self) -> None:
+        """Who explains bytes learns where each part ends, and how much of a body or of a chunk is to come."""
+        for fields, body in ((b"Content-Length: 5\r\n", b"hello"), (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n")):
+            reader = MessageReader(Role.CLIENT, keep_boundaries=True)
+            reader.receive_data(OK + fields + b"\r\n" + body[:-3])
+            assert isinstance(reader.next_event(), ResponseHead)
+            assert (reader.unread, reader.left) == (len(body) - 3, 5 if body == b"hello" else 0)
+        reader = MessageReader(Role.CLIENT, keep_boundaries=True)
+        reader.receive_data(OK + CHUNKED + b"\r\n5\r\nhe")
+        assert isinstance(reader.next_event(), ResponseHead)
+        assert reader.next_event() is NEED_DATA
+        assert (reader.unread, reader.left) == (2, 5)
+
     def test_interim_responses(self) -> None:
         """Any server may send any number of them (RFC 9110, 15.2): none is an event, none is kept."""
         interim = b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"
