@@ -80,10 +80,17 @@ def _invoke(arguments: Sequence[str]) -> int:
     return run(_parser("invoke"), arguments)
 
 
+def _decode(arguments: Sequence[str]) -> int:
+    from lambda_wire.decode import run
+
+    return run(_parser("decode"), arguments)
+
+
 _COMMANDS: Final[dict[str, tuple[str, _Command]]] = {
     "run": ("serve a Python handler on Lambda or under an emulator", _run),
     "local": ("serve a handler, or any other runtime, on this machine", _local),
     "invoke": ("call a function, and show what arrives as it arrives", _invoke),
+    "decode": ("explain captured bytes, and name the first rule that they break", _decode),
 }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import time
 from base64 import b64decode, b64encode
@@ -22,6 +21,7 @@ from lambda_wire._errors import CallFailed, CallRefused, ConnectionLost, RemoteP
 from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeComplete, InvokeFailed, InvokeRefused
 from lambda_wire._malformed import Malformed
 from lambda_wire._shown import lines, one_line
+from lambda_wire._stdout import write
 from lambda_wire.sync import Caller, connect_caller
 
 __all__ = ["run"]
@@ -179,24 +179,6 @@ def _say(text: str) -> None:
             print(text, file=sys.stderr)
 
 
-def _write(data: bytes) -> None:
-    """Write to standard output at once."""
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BaseException:
-        _forget_output()
-        raise
-
-
-def _forget_output() -> None:
-    """Let the interpreter's last flush not fail, nor wait (Python's documentation of signal, "Note on SIGPIPE")."""
-    with contextlib.suppress(OSError):  # in a test it has no descriptor
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
 # -- what is shown
 
 
@@ -256,12 +238,12 @@ class _Plain:
     def _show(self, data: bytes) -> None:
         if data:
             self._line_is_open = not data.endswith(b"\n")
-            _write(data)
+            write(data)
 
     def _end_line(self) -> None:
         """Begin a line of its own, where the answer and what is said of it meet on a terminal."""
         if self._line_is_open and sys.stdout.isatty():
-            _write(b"\n")
+            write(b"\n")
         self._line_is_open = False
 
     def _log(self, log_result: str) -> None:
@@ -325,7 +307,7 @@ class _Events:
 
     def _show(self, event: str, **members: object) -> None:
         at_ms = round((time.monotonic() - self._began) * 1000, 3)
-        _write(json.dumps({"event": event, "at_ms": at_ms, **members}).encode("ascii") + b"\n")
+        write(json.dumps({"event": event, "at_ms": at_ms, **members}).encode("ascii") + b"\n")
 
 
 def _count(number: int, what: str) -> str:

@@ -84,8 +84,10 @@ FLOORS: dict[str, float] = {
     "sync": 6.5,
     "trio": 6.5,
     # programs
+    "_stdout": 6.9,  # how commands write
     "bootstrap": 7,
     "conform": 7,
+    "decode": 7,
     "invoke": 7,
     "local": 7,
     "cli": 7.5,  # starts the programs

@@ -1,0 +1,141 @@
+"""Which rules of ``spec/`` speak of what: of an event, of a header field, of a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from lambda_wire import _names as names
+from lambda_wire._events import (
+    Accepted,
+    BufferedResponse,
+    ErrorReported,
+    InitErrorReported,
+    Invocation,
+    NextAsked,
+    PingAsked,
+    Pong,
+    Refused,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    RestoreAsked,
+    RestoreErrorReported,
+    RestoreReady,
+)
+from lambda_wire._invoke_events import (
+    InvokeAccepted,
+    InvokeAnswered,
+    InvokeAsked,
+    InvokeComplete,
+    InvokeFailed,
+    InvokeRefused,
+    PayloadChunk,
+)
+
+__all__ = ["ANSWER_FIELDS", "CONTENT_TYPES", "EVENTS", "REFUSALS", "REQUEST_FIELDS", "STATUSES"]
+
+#: What an event is in words, and the rules for it.
+EVENTS: Final[Mapping[type, tuple[str, tuple[str, ...]]]] = {
+    NextAsked: ("poll for an invocation", ("RT-NEXT-1",)),
+    BufferedResponse: ("response to an invocation", ("RT-RESP-1",)),
+    ResponseStarted: ("streamed response", ("RS-HEAD-1",)),
+    ResponseFinished: ("end of a streamed response", ("RS-END-1",)),
+    ResponseFailed: ("end of a streamed response that failed", ("RS-TRAILER-1",)),
+    ErrorReported: ("error of an invocation", ("RT-ERR-1",)),
+    InitErrorReported: ("error of the start", ("RT-INIT-1",)),
+    RestoreAsked: ("poll for the restore", ("RT-RESTORE-1",)),
+    RestoreErrorReported: ("error after the restore", ("RT-RESTORE-7",)),
+    PingAsked: ("ping", ("RT-PING-1",)),
+    Invocation: ("invocation", ("RT-NEXT-4",)),
+    Accepted: ("acceptance", ("RT-RESP-10",)),
+    Refused: ("refusal", ("RT-STATE-5",)),
+    RestoreReady: ("restored environment", ("RT-RESTORE-3",)),
+    Pong: ("pong", ("RT-PING-1",)),
+    InvokeAsked: ("call of a function", ("IN-ASK-1",)),
+    InvokeAnswered: ("answer of Invoke", ("IN-ANSWER-6",)),
+    InvokeAccepted: ("answer of InvokeWithResponseStream", ("IN-STREAM-1",)),
+    InvokeRefused: ("refusal", ("IN-ERROR-9",)),
+    PayloadChunk: ("bytes of the response", ("ES-MESSAGE-7",)),
+    InvokeComplete: ("end of the response", ("ES-MESSAGE-12",)),
+    InvokeFailed: ("failure of the service", ("ES-MESSAGE-27", "ES-MESSAGE-28")),
+}
+
+#: What a request broke that the service refuses with this error type, or without one with this status.
+REFUSALS: Final[Mapping[str, tuple[str, ...]]] = {
+    names.INVALID_REQUEST_ID: ("RT-PATH-7",),
+    names.INVALID_STATE_TRANSITION: ("RT-STATE-2",),
+    names.INVALID_FUNCTION_RESPONSE_MODE: ("RT-RESP-6",),
+    names.TRUNCATED_HTTP_REQUEST: ("RT-RESP-14",),
+    names.REQUEST_ENTITY_TOO_LARGE: ("RT-RESP-13", "RT-ERR-6"),
+    names.INVALID_PARAMETER_VALUE: ("IN-ASK-9",),
+    names.INVALID_REQUEST_CONTENT: ("IN-ASK-2", "IN-ASK-11"),
+    names.METHOD_NOT_ALLOWED: ("IN-PATH-9",),
+    names.REQUEST_TOO_LARGE: ("IN-ASK-5", "IN-ASK-6"),
+}
+STATUSES: Final[Mapping[int, tuple[str, ...]]] = {404: ("RT-PATH-2",), 405: ("RT-PATH-3",)}
+
+
+#: The rules for the field ``Content-Type``, where there is one.
+CONTENT_TYPES: Final[Mapping[type | None, str]] = {
+    BufferedResponse: "RT-RESP-3",
+    ErrorReported: "ER-DOC-4",
+    InitErrorReported: "ER-DOC-4",
+    RestoreErrorReported: "ER-DOC-4",
+    InvokeAsked: "IN-ASK-4",
+    Invocation: "RT-NEXT-13",
+    InvokeAnswered: "IN-ANSWER-7",
+    InvokeAccepted: "IN-STREAM-1",
+}
+
+
+def _by_name(fields: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): rule for name, rule in fields.items()}
+
+
+#: The rules for other fields of requests, and of answers, by their names in lower case.
+REQUEST_FIELDS: Final = _by_name(
+    {
+        names.HOST: "RT-CONN-2",
+        names.USER_AGENT: "RT-CONN-19",
+        "Expect": "RT-CONN-12",
+        names.CONNECTION: "RT-CONN-4",
+        names.CONTENT_LENGTH: "RT-CONN-9",
+        names.TRANSFER_ENCODING: "RS-HEAD-2",
+        names.TRAILER: "RS-HEAD-3",
+        names.FUNCTION_RESPONSE_MODE: "RS-HEAD-1",
+        names.INVOCATION_ID: "RT-RESP-8",
+        names.FUNCTION_ERROR_TYPE: "ER-TYPE-1",
+        names.FUNCTION_XRAY_ERROR_CAUSE: "ER-XRAY-1",
+        names.X_AMZ_INVOCATION_TYPE: "IN-ASK-7",
+        names.X_AMZ_LOG_TYPE: "IN-ASK-10",
+        names.X_AMZ_CLIENT_CONTEXT: "IN-ASK-11",
+        names.X_AMZ_TENANT_ID: "IN-ASK-16",
+        names.X_AMZN_TRACE_ID: "IN-ASK-17",
+        names.X_AMZN_REQUEST_ID: "IN-ASK-18",
+    }
+)
+ANSWER_FIELDS: Final = _by_name(
+    {
+        names.CONNECTION: "RT-CONN-4",
+        names.CONTENT_LENGTH: "RT-CONN-11",
+        names.TRANSFER_ENCODING: "RT-CONN-11",
+        names.ALLOW: "RT-PATH-3",
+        names.AWS_REQUEST_ID: "RT-NEXT-5",
+        names.DEADLINE_MS: "RT-NEXT-6",
+        names.INVOKED_FUNCTION_ARN: "RT-NEXT-7",
+        names.TRACE_ID: "RT-NEXT-8",
+        names.CLIENT_CONTEXT: "RT-NEXT-9",
+        names.COGNITO_IDENTITY: "RT-NEXT-10",
+        names.AWS_TENANT_ID: "RT-NEXT-11",
+        names.INVOCATION_ID: "RT-NEXT-12",
+        names.X_AMZ_FUNCTION_ERROR: "IN-ERROR-1",
+        names.X_AMZ_EXECUTED_VERSION: "IN-ANSWER-11",
+        names.X_AMZN_REQUEST_ID: "IN-ANSWER-12",
+        names.X_AMZN_TRACE_ID: "IN-ANSWER-13",
+        names.X_AMZ_LOG_RESULT: "IN-LOG-1",
+        names.X_AMZN_REMAPPED_CONTENT_TYPE: "IN-STREAM-2",
+        names.X_AMZN_REMAPPED_CONTENT_LENGTH: "IN-ANSWER-9",
+        names.X_AMZN_ERROR_TYPE: "IN-ERROR-9",
+    }
+)
