@@ -77,8 +77,8 @@ def test_the_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        ([], {}, "no command was given; the commands are: run, local, invoke (see lambda-wire --help)"),
-        (["fly"], {}, "there is no command 'fly'; the commands are: run, local, invoke"),
+        ([], {}, "no command was given; the commands are: run, local, invoke, decode (see lambda-wire --help)"),
+        (["fly"], {}, "there is no command 'fly'; the commands are: run, local, invoke, decode"),
         (["run"], {}, "no handler: name it as MODULE.FUNCTION, or set _HANDLER"),
         (["run", "a.b"], {"AWS_LAMBDA_RUNTIME_API": ""}, "AWS_LAMBDA_RUNTIME_API is not set: "),
     ],
@@ -130,6 +130,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\n  run    " in out
     assert "\n  local  " in out
     assert "\n  invoke  " in out
+    assert "\n  decode  " in out
 
 
 def test_a_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +163,7 @@ def test_a_concurrency_that_is_none_is_2_and_one_line(
     assert second == f"lambda-wire: AWS_LAMBDA_MAX_CONCURRENCY: expected a number from 1 to 1000, got {said!r}"
 
 
-@pytest.mark.parametrize("name", ["local", "invoke"])
+@pytest.mark.parametrize("name", ["local", "invoke", "decode"])
 def test_a_program_is_loaded_when_it_is_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets its own words, and says itself what they may be."""
     program = ModuleType(f"lambda_wire.{name}")

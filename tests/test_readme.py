@@ -24,7 +24,7 @@ from tests.snapshot_service import SnapshotService
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-RUN, TEST, AROUND, INVOKE = [text.strip() for kind, text in BLOCKS if kind == "console"]
+RUN, TEST, AROUND, INVOKE, DECODE = [text.strip() for kind, text in BLOCKS if kind == "console"]
 EXAMPLE, WRITER, HOOKS, BOTO3, CALLER, SIGNED, IN_PYTEST, SANS_IO = [text for kind, text in BLOCKS if kind == "python"]
 (DOCKERFILE,) = [text for kind, text in BLOCKS if kind == "dockerfile"]
 
@@ -189,6 +189,14 @@ def test_the_invoke_command_shows_events() -> None:
         command = [sys.executable, "-m", "lambda_wire", *words, "--endpoint", function.url]
         events = [json.loads(line)["event"] for line in run_against(function, command).splitlines()]
     assert events == ["InvokeAccepted", *["PayloadChunk"] * 3, "InvokeComplete"]
+
+
+def test_the_decode_command_names_the_violation() -> None:
+    """What it prints is what the README shows, and the exit code is 1."""
+    command = DECODE.replace("| lambda-wire", f"| {shlex.quote(sys.executable)} -m lambda_wire")
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    shown = [text for kind, text in BLOCKS if kind == "text"][-1]
+    assert (run.returncode, run.stdout) == (1, shown)
 
 
 def test_the_pytest_snippet_passes(tmp_path: Path) -> None:

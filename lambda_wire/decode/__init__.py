@@ -128,7 +128,7 @@ _Kind = tuple[Callable[[bytes], bool], str, Callable[[bytes], Iterator[Piece]]]
 #: By name: how it is recognised, in code and in words, and how it is read.
 _KINDS: Final[dict[str, _Kind]] = {
     "event-stream": (
-        lambda data: data[0] < 0x20 and data[:1] not in b"\t\r\n",
+        lambda data: data[:1] < b" " and data[:1] not in b"\t\r\n",
         "the length of a message",
         lambda data: _bare(Messages(Layer.WIRE), data),
     ),

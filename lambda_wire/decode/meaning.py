@@ -100,8 +100,8 @@ class Meaning:
         if self._content is not None:
             yield from self._content.end(whole=trailers is not None)
 
-    def _whole(self, event: object, end: int, other: str) -> Piece:
-        what, rules = EVENTS.get(type(event), (other, ()))
+    def _whole(self, event: object, end: int) -> Piece:
+        what, rules = EVENTS.get(type(event), (self.what, ()))
         name = None if event is None else type(event).__name__
         what = what if event is None else f"{what}: {event!r}"
         size = end - self._begin
@@ -113,7 +113,6 @@ class Request(Meaning):
 
     def __init__(self, begin: int, head: RequestHead, asked: deque[Asked]) -> None:
         super().__init__(begin)
-        self._line = f"request {head.method} {head.target}"
         self._service: ServiceConnection | InvokeServiceConnection | None = None
         self._event: object = None
         ask: type | None = None
@@ -162,7 +161,7 @@ class Request(Meaning):
         event = self._event
         if isinstance(event, _REPORTS) and event.payload:
             yield self._document(event.payload, end)
-        yield self._whole(event, end, self._line)
+        yield self._whole(event, end)
         body = field_value(trailers, names.FUNCTION_ERROR_BODY.lower())
         if isinstance(event, ResponseFinished) and decode_trailers(trailers) is not None:
             reason = f"expected {names.FUNCTION_ERROR_TYPE} to be declared in the field Trailer, got it undeclared"
@@ -192,27 +191,23 @@ class Answer(Meaning):
     def __init__(self, begin: int, head: ResponseHead, asked: deque[Asked]) -> None:
         super().__init__(begin)
         self._head = head
-        self._good = 200 <= head.status <= 299
         self._asked = asked.popleft() if asked else _guessed(head)
         self._collected = bytearray()
-        ask = self._asked.ask
-        kind: type | None = None
-        if ask is InvokeAsked and self._good and self._asked.streaming:
-            kind = InvokeAccepted
-            self._content = Messages(
-                Layer.CONTENT, field_value(head.headers, names.X_AMZN_REMAPPED_CONTENT_TYPE.lower())
-            )
+        ask, good = self._asked.ask, 200 <= head.status <= 299
+        kind: type | None = Invocation if ask is NextAsked and good else None
+        if ask is InvokeAsked and good and self._asked.streaming:
+            remapped = field_value(head.headers, names.X_AMZN_REMAPPED_CONTENT_TYPE.lower())
+            kind, self._content = InvokeAccepted, Messages(Layer.CONTENT, remapped)
         elif ask is InvokeAsked:
-            kind = InvokeAnswered if self._good else InvokeRefused
-        elif ask is NextAsked and self._good:
-            kind = Invocation
+            kind = InvokeAnswered if good else InvokeRefused
+        self._kind = kind
         self.what = f"answer {head.status}" if ask is None else f"answer {head.status} to: {EVENTS[ask][0]}"
         self.rules = () if kind is None else EVENTS[kind][1]
         self.fields = {**ANSWER_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(kind, "")}
 
     def body(self, data: bytes, offset: int) -> Iterator[Piece]:
         """See ``Meaning``."""
-        if self._content is None:
+        if self._kind is not InvokeAccepted:
             self._collected += data
         yield from super().body(data, offset)
 
@@ -226,17 +221,17 @@ class Answer(Meaning):
         except Malformed as fault:
             yield violation(fault, self._begin, "IN-ANSWER-4")
             return
-        yield self._whole(event, end, self.what)
+        yield self._whole(event, end)
         if isinstance(event, Refused) and (rules := REFUSALS.get(event.error_type)):
             reason = f"the service refused the request with {event.status} {event.error_type}: {event.error_message}"
             yield violation(Malformed(reason), self._begin, *rules)
 
     def _event(self) -> object:
         head, body, ask = self._head, bytes(self._collected), self._asked.ask
-        if self._content is not None:
+        if self._kind is InvokeAccepted:
             return decode_accepted(head)
         if ask is InvokeAsked:
-            return decode_answered(head, body) if self._good else decode_refusal(head, body)
+            return decode_answered(head, body) if self._kind is InvokeAnswered else decode_refusal(head, body)
         if ask is None and (head.status >= 400 or body == b"pong"):
             ask = PingAsked
         return None if ask is None else decode_answer(ask, head.status, head.headers, body)

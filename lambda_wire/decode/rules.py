@@ -70,7 +70,7 @@ REFUSALS: Final[Mapping[str, tuple[str, ...]]] = {
     names.REQUEST_ENTITY_TOO_LARGE: ("RT-RESP-13", "RT-ERR-6"),
     names.INVALID_PARAMETER_VALUE: ("IN-ASK-9",),
     names.INVALID_REQUEST_CONTENT: ("IN-ASK-2", "IN-ASK-11"),
-    names.METHOD_NOT_ALLOWED: ("IN-PATH-9",),
+    names.METHOD_NOT_ALLOWED: ("IN-PATH-1", "IN-PATH-2"),
     names.REQUEST_TOO_LARGE: ("IN-ASK-5", "IN-ASK-6"),
 }
 STATUSES: Final[Mapping[int, tuple[str, ...]]] = {404: ("RT-PATH-2",), 405: ("RT-PATH-3",)}
