@@ -310,6 +310,12 @@ class TestConversations:
             assert document.length == len(payload)
             assert named(pieces) == ""
 
+    def test_an_answer_to_head_has_no_body(self) -> None:
+        """It only says how long one would be (RFC 9110, 9.3.2)."""
+        asked = b"HEAD /2018-06-01/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        pieces = explained(asked + b"HTTP/1.1 405 No\r\nContent-Length: 9\r\n\r\n" + asked.replace(b"HEAD", b"GET"))
+        assert meanings(pieces)[1:] == ["Refused", "PingAsked"]
+
     def test_blank_lines_between_requests(self) -> None:
         """Go forgives some after a POST, and they are explained."""
         post = HEAD + b"Content-Length: 2\r\n\r\n{}"
@@ -398,6 +404,9 @@ def test_a_prelude_that_the_answer_lacks() -> None:
     """The stream is complete, and so the prelude that its type announces is missing (FU-PRELUDE-3)."""
     typed = STREAMED + b"Content-Type: " + HTTP_INTEGRATION_RESPONSE.encode() + b"\r\n\r\n"
     assert named(explained(typed + encode_chunk(b"{}") + encode_end())) == f"FU-PRELUDE-3 {len(typed) + 5}"
+    head = ANSWERED[:-2] + b"X-Amzn-Remapped-Content-Type: " + HTTP_INTEGRATION_RESPONSE.encode() + b"\r\n\r\n"
+    answer = head + encode_chunk(CHUNK) + encode_chunk(COMPLETE) + encode_end()
+    assert named(explained(answer)) == f"FU-PRELUDE-3 {answer.index(b'hi') + 2}"
 
 
 @pytest.mark.parametrize(
