@@ -1,7 +1,7 @@
 """What requests and answers say: each request is put to a service's connection of its own, which judges it.
 
-That connection stands in an environment in which the request is legal. For one capture does not show what was said on
-other connections (RT-CONN-5); only what the service refused is known to have been out of order.
+That connection stands in an environment in which the request is legal: a capture does not show what was said on other
+connections (RT-CONN-5). Only what the service refused is known to have been out of order.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ __all__ = ["Answer", "Asked", "Meaning", "Request"]
 _CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
 _RUNTIME_API: Final = names.PING_PATH.removesuffix("ping")
 _OTHER: Final = ("request for a path of no API", ("RT-PATH-2", "IN-PATH-10"))
-_REPORTS: Final = (ErrorReported, InitErrorReported, RestoreErrorReported)
 
 
 @record
@@ -159,7 +158,7 @@ class Request(Meaning):
         if trailers is None:
             return
         event = self._event
-        if isinstance(event, _REPORTS) and event.payload:
+        if isinstance(event, (ErrorReported, InitErrorReported, RestoreErrorReported)) and event.payload:
             yield self._document(event.payload, end)
         yield self._whole(event, end)
         body = field_value(trailers, names.FUNCTION_ERROR_BODY.lower())
