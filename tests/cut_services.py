@@ -338,14 +338,14 @@ class _Wire:
             return self._inbox.pop(0)
         if want.look_first and service.ends:
             raise ConnectionLost("the service has closed the connection")
-        while want.outgoing:
+        while not want.done:
             if service.ends and service.plan.trouble.resets:
                 raise ConnectionLost("reset")
             if self._slow and self._inbox:
                 return self._inbox.pop(0)
-            (buffer,) = want.outgoing.next_buffers(1)
+            (buffer,) = want.next_buffers(1)
             taken = bytes(buffer[: service.room()])
-            want.outgoing.advance(len(taken))
+            want.advance(len(taken))
             if not service.ends:  # what comes after that is thrown away
                 self._inbox += self._without_nothing(service.hear(taken))
         return b""
