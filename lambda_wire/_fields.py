@@ -14,6 +14,7 @@ __all__ = [
     "as_bytes",
     "is_bytes_like",
     "is_field_value",
+    "is_host",
     "is_token",
     "require_bytes",
     "require_field_value",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_HOST: Final = frozenset("!$%&'()*+,-.:;=[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CONTROLS: Final = dict.fromkeys(code for code in (*range(0x20), 0x7F) if code != ord("\t"))
 
 
@@ -34,6 +36,11 @@ def is_token(text: str) -> bool:
 def is_field_value(text: str) -> bool:
     """Say whether ``text`` can be a field's value: no control characters but tabs, and no blanks at its ends."""
     return text.translate(_CONTROLS) == text and text.strip(" \t") == text
+
+
+def is_host(text: str) -> bool:
+    """Say whether ``text`` can be the value of ``Host``: as Go checks it, byte by byte and no more (observed)."""
+    return _HOST.issuperset(text)
 
 
 def are_plain(*texts: str) -> bool:

@@ -17,6 +17,7 @@ from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
+from lambda_wire._fields import is_host
 from lambda_wire._heads import field_members, first_values
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._messages import (
@@ -315,6 +316,8 @@ class MessageReader:
     def _parse_request(self, head: bytes) -> RequestHead:
         method, target, version, headers = plain_request(head) or self._odd_request(head)
         fields = first_values(headers)
+        if not is_host(fields.get("host", "")):
+            raise self._bad_head(f"expected a host and a port in Host, got {quote(fields['host'])}")
         expectation = fields.get("expect", "")
         if expectation and "100-continue" not in field_members(headers, "expect"):
             reason = f"expected Expect: 100-continue or none, got {quote(expectation)}"

@@ -12,6 +12,7 @@ from lambda_wire._fields import (
     as_bytes,
     is_bytes_like,
     is_field_value,
+    is_host,
     is_token,
     require_bytes,
     require_field_value,
@@ -35,6 +36,13 @@ def test_every_character_of_a_value() -> None:
     """No control characters; tabs and blanks only inside."""
     refused = {chr(code) for code in range(0x300) if not is_field_value(f"a{chr(code)}b")}
     assert refused == {chr(code) for code in (*range(0x20), 0x7F)} - {"\t"}
+
+
+def test_every_character_of_a_host() -> None:
+    """RT-CONN-3: those that Go lets pass, each tried with the emulator; and nothing at all."""
+    allowed = set(string.ascii_letters + string.digits + "!$%&'()*+,-.:;=[]_~")
+    assert {chr(code) for code in range(0x300) if is_host(f"a{chr(code)}b")} == allowed
+    assert is_host("")
 
 
 @pytest.mark.parametrize("value", [" a", "a ", "\ta", "a\t", " "])

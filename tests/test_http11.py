@@ -744,6 +744,9 @@ class TestFaults:
             (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400),
+            (b"GET / HTTP/1.0\r\nHost: \xff\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\n X: 1\r\nHost: a\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
@@ -983,6 +986,12 @@ DIFFERENCES: dict[str, tuple[Callable[[bytes], bool], Role, bytes, str]] = {
         _has(rb"HTTP/[^1]"),
         Role.SERVER,
         b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "rejected",
+    ),
+    "a Host that is none: h11 does not look at it, Go answers 400 (observed)": (
+        _has(rb"\nhost:[ \t]*+[\w!$%&'()*+,.:;=\[\]~-]*+([^\w \t\r\n]|[ \t]+[^ \t\r\n]|[ \t]*\r?\n[ \t]+\S)"),
+        Role.SERVER,
+        b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
         "rejected",
     ),
     "CONNECT and Upgrade: h11 waits to hear whether the protocol changes, and here it never does": (
