@@ -319,7 +319,7 @@ class MessageReader:
         if not is_host(fields.get("host", "")):
             raise self._bad_head(f"expected a host and a port in Host, got {quote(fields['host'])}")
         expectation = fields.get("expect", "")
-        if expectation and "100-continue" not in field_members(headers, "expect"):
+        if expectation and "100-continue" not in field_members((("expect", expectation),), "expect"):
             reason = f"expected Expect: 100-continue or none, got {quote(expectation)}"
             raise self._bad_head(reason, status_hint=417, rule="RT-CONN-12")
         self._frame(headers, fields, version, has_body=True)
@@ -386,8 +386,10 @@ class MessageReader:
         elif has_body and not length and self._role is Role.CLIENT:
             self._reading = _Reading.UNTIL_CLOSE
         else:
-            self._reading = _Reading.COUNTED
-            self._remaining = int(length) if has_body and length else 0
+            remaining = int(length) if has_body and length else 0
+            if remaining > limits.MAX_LENGTH:
+                raise self._bad_head(f"expected a Content-Length of at most {limits.MAX_LENGTH}, got {length}")
+            self._reading, self._remaining = _Reading.COUNTED, remaining
 
     @property
     def _has_body(self) -> bool:

@@ -17,6 +17,10 @@ MAX_STREAM: Final = 200 * 1024 * 1024
 #: An HTTP message head. Source: Go net/http's DefaultMaxHeaderBytes, which the emulator keeps; beyond it: 431.
 MAX_HEAD: Final = 1024 * 1024
 
+#: What a ``Content-Length`` may announce. Source: Go net/http reads 63 bits (transfer.go, parseContentLength); beyond
+#: it: 400 (observed with the emulator of aws-sam-cli 1.170.0).
+MAX_LENGTH: Final = 2**63 - 1
+
 #: One chunk-size line with its extensions. Source: Go net/http/internal, maxLineLength.
 MAX_CHUNK_LINE: Final = 4096
 
