@@ -38,7 +38,7 @@ from lambda_wire._events import (
     response_chunks,
 )
 from lambda_wire._heads import field_value, reason_phrase
-from lambda_wire._lifecycle import Lifecycle, StandardLifecycle, too_large
+from lambda_wire._lifecycle import NOT_FOUND, Lifecycle, StandardLifecycle, too_large
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead
 from lambda_wire._routes import match, route_of
@@ -173,7 +173,7 @@ class ServiceConnection:
         self._begin()
         found = match(head.method, head.target)
         if isinstance(found, Refused):
-            self._refusal = found
+            self._refusal = self._unless_unserved(found, head.target)
         else:
             self._ask, self._request_id = found.route.asks[0], found.request_id
             self._admit(head.headers)
@@ -182,6 +182,12 @@ class ServiceConnection:
         elif head.expects_continue:
             self._continue_due = True
             self._events.append(ContinueAsked())
+
+    def _unless_unserved(self, refusal: Refused, target: str) -> Refused:
+        """Return what is said to a method that is not the one of its path: a path that is not served has none."""
+        right = match(refusal.allow, target) if refusal.allow else refusal
+        served = isinstance(right, Refused) or self._lifecycle.judge(right.route.asks[0], "", "") != NOT_FOUND
+        return refusal if served else NOT_FOUND
 
     def _refuse(self, refusal: Refused) -> None:
         """Read no more of the request."""

@@ -605,6 +605,20 @@ class TestViolations:
         assert heard(service) == [PingAsked()]
         service.send(Pong())
 
+    @pytest.mark.parametrize(
+        ("method", "path", "allow"), [(b"POST", b"restore/next", "GET"), (b"GET", b"restore/error", "POST")]
+    )
+    def test_a_path_that_is_not_served_has_no_right_method(self, method: bytes, path: bytes, allow: str) -> None:
+        """RT-RESTORE-2, RT-MANAGED-13: without SnapStart it is 404 whatever the method, with it 405."""
+        wire = b"%b %b%b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, API, path)
+        for lifecycle in (StandardLifecycle(), ManagedLifecycle()):
+            service = new(lifecycle)
+            service.receive_data(wire)
+            assert heard(service) == [Violation(reply=NOT_FOUND)]
+        service = new(StandardLifecycle(snap_start=True))
+        service.receive_data(wire)
+        assert heard(service) == [Violation(reply=Refused(status=405, allow=allow))]
+
     def test_after_head_an_answer_has_its_body_again(self) -> None:
         """What was said about one request is forgotten with it."""
         service = new()
@@ -765,6 +779,8 @@ class TestFaults:
             (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
             (post(RESPONSE, b"Expect: x\r\n", body=b"[]"), 417),
             (post(RESPONSE, b"Transfer-Encoding: gzip\r\n"), 501),
+            (b"POST " + RESPONSE + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", 400),
+            (b"GET /2018-06-01/ping HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
             (post(b"/a%zz", body=b"[]"), 400),
             (post(b"/2018-06-01/runtime/invocation/%/response", chunks=(b"a",)), 400),
         ],
