@@ -62,9 +62,9 @@ def first_values(headers: Headers) -> Mapping[str, str]:
 
 
 def field_members(headers: Headers, name: str) -> set[str]:
-    """Return the members of a field that is a list, in lower case."""
+    """Return the members of a field that is a list, in lower case. A blank parts them like a comma, as in Go."""
     values = ",".join([value for held, value in headers if held == name])
-    return {member.strip(" \t").lower() for member in values.split(",")} - {""}
+    return set(values.lower().replace(" ", ",").replace("\t", ",").split(",")) - {""}
 
 
 def reason_phrase(status: int) -> str:

@@ -126,6 +126,7 @@ class TestRequests:
             ("1.1", "", True),
             ("1.1", "Connection: x, Close\r\n", False),
             ("1.1", "Connection: x\r\nConnection: close\r\n", False),
+            ("1.1", "Connection: x close\r\n", False),
             ("1.1", "Connection: closed\r\n", True),
             ("1.2", "", True),
             ("1.0", "", False),
@@ -149,6 +150,7 @@ class TestRequests:
             (POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n{}", True),
             (POST + b"Content-Length: 2\r\nExpect: x, 100-Continue\r\n\r\n{}", True),
             (POST + CHUNKED + b"Expect: 100-continue\r\n\r\n0\r\n\r\n", True),
+            (POST + CHUNKED + b"Expect: 100-continue x\r\n\r\n0\r\n\r\n", True),
             (POST + CHUNKED + b"Expect: 100-continue\r\nExpect: x\r\n\r\n0\r\n\r\n", True),
             (POST + b"Content-Length: 0\r\nExpect: 100-continue\r\n\r\n", False),
             (POST + b"Expect: 100-continue\r\n\r\n", False),
@@ -1002,6 +1004,12 @@ DIFFERENCES: dict[str, tuple[Callable[[bytes], bool], Role, bytes, str]] = {
         Role.SERVER,
         b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         "CONNECT",
+    ),
+    "options without a comma between them: h11 sees one, Go each (observed)": (
+        _has(rb"\nconnection:[ \t]*+[^\s,]+(\r?\n)?[ \t]+[^\s,]"),
+        Role.SERVER,
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x close\r\n\r\n",
+        "GET",
     ),
     "Expect: h11 leaves other expectations to the application, Go answers 417 (observed)": (
         _has(rb"\nexpect"),
