@@ -611,8 +611,7 @@ class TestViolations:
     def test_a_path_that_is_not_served_has_no_right_method(self, method: bytes, path: bytes, allow: str) -> None:
         """RT-RESTORE-2, RT-MANAGED-13: without SnapStart it is 404 whatever the method, with it 405."""
         wire = b"%b %b%b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, API, path)
-        for lifecycle in (StandardLifecycle(), ManagedLifecycle()):
-            service = new(lifecycle)
+        for service in (ServiceConnection(), ServiceConnection(ManagedLifecycle())):
             service.receive_data(wire)
             assert heard(service) == [Violation(reply=NOT_FOUND)]
         service = new(StandardLifecycle(snap_start=True))
