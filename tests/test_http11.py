@@ -914,19 +914,22 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def by_us(wire: bytes, role: Role) -> Whole:
-    """Return what our reader makes of ``wire``, however it is delivered."""
-    wholes = [_ours(pieces, role) for pieces in deliveries(wire)]
+    """Return what our reader makes of ``wire``, however it is delivered, and whatever it is read with."""
+    wholes = [_ours(pieces, role, kept) for pieces in deliveries(wire) for kept in (False, True)]
     assert all(whole == wholes[0] for whole in wholes)
     return wholes[0]
 
 
-def _ours(pieces: list[bytes], role: Role) -> Whole:
-    reader = MessageReader(role)
+def _ours(pieces: list[bytes], role: Role, keep_boundaries: bool) -> Whole:
+    """Read as runtimes and callers do; or as the service does, with the pieces that need no judgement together."""
+    reader = MessageReader(role, keep_boundaries=keep_boundaries)
     head: HttpEvent | None = None
     body = b""
     for data in (*pieces, b""):
         reader.receive_data(data)
         while True:
+            if keep_boundaries:
+                body += b"".join(reader.take_pieces(UNLIMITED)[0])
             try:
                 event = reader.next_event()
             except MalformedMessage:
