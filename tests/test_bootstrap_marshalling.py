@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 import json
+import math
 import sys
 import types
+from collections import abc
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -125,11 +128,123 @@ values = st.recursive(
 )
 
 
-@given(values)
-def test_awss_client_writes_the_same_bytes(value: object) -> None:
+class Pair(NamedTuple):
+    """An array to us, an object to AWS's client."""
+
+    left: object
+    right: object
+
+
+class Row:
+    """Nothing to us, an object to AWS's client."""
+
+    def _asdict(self) -> dict[str, int]:
+        return {"a": 1}
+
+
+class Colour(enum.IntEnum):
+    """A number with a name."""
+
+    RED = 1
+
+
+class Word(str, enum.Enum):  # noqa: UP042  # its text is another than that of a StrEnum
+    """A text with a name."""
+
+    RED = "red"
+
+
+keys = st.sampled_from(
+    [1, 1.5, True, False, None, Colour.RED, Word.RED, "1", "\ud800", b"a", (1,), Decimal(1), math.nan]
+)
+numbers = [math.nan, -math.inf, Decimal("NaN"), Decimal("-sNaN"), Decimal("Infinity"), Decimal("1E+2"), Decimal("-0")]
+texts = [b"a", b"\xff", bytearray(b"a"), "\ud800\udc00", "\udc00", "\x7f\x00\u2028</a>", Word.RED]
+objects: list[object] = [
+    {1},
+    object(),
+    1j,
+    range(2),
+    Colour.RED,
+    10**400,
+    Pair(1, 2),
+    Row(),
+    types.MappingProxyType({}),
+]
+strange = st.sampled_from(numbers) | st.sampled_from(texts) | st.sampled_from(objects)
+anything = st.recursive(
+    values | strange,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | keys, inner, max_size=3)
+        | st.builds(Pair, inner, inner)
+    ),
+    max_leaves=8,
+)
+
+
+def parts_of(value: object) -> abc.Iterator[object]:
+    """Yield a value and all that is in it, keys as arrays of their own."""
+    yield value
+    inner: abc.Iterable[object] = ()
+    if isinstance(value, dict):
+        inner = [[[key] for key in value], *value.values()]
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    for part in inner:
+        yield from parts_of(part)
+
+
+def is_no_number(value: object) -> bool:
+    """Say whether it is NaN or infinite."""
+    return isinstance(value, (float, Decimal)) and not Decimal(value).is_finite()
+
+
+#: Where we mean to differ: what has it, the value that shows it, and what AWS's client writes.
+DIFFERENCES: dict[str, tuple[abc.Callable[[object], bool], object, str]] = {
+    "NaN and infinities are no JSON": (is_no_number, Decimal("-Infinity"), "-Infinity"),
+    "a named tuple is an array": (lambda value: isinstance(value, Pair), Pair(1, 2), '{"left": 1, "right": 2}'),
+    "an object with _asdict is nothing": (lambda value: isinstance(value, Row), Row(), '{"a": 1}'),
+    "bytes are no key": (lambda value: isinstance(value, dict) and b"a" in value, {b"a": 1}, '{"a": 1}'),
+}
+
+
+def written(write: abc.Callable[[object], object], value: object) -> str:
+    """Return what is written, or the type of the error."""
+    try:
+        said = write([value])
+        return said.decode() if isinstance(said, bytes) else str(said).encode().decode()
+    except UnicodeEncodeError:  # AWS's client fails when it sends it
+        return "Runtime.MarshalError"
+    except Exception as fault:  # noqa: BLE001  # each has its own
+        return str(getattr(fault, "error_type", None) or getattr(fault, "exception_type", fault))
+
+
+def by_aws(value: object) -> object:
     need_module("awslambdaric")
-    awss = importlib.import_module("awslambdaric.lambda_runtime_marshaller")
-    assert write_json(value) == awss.to_json(value).encode()
+    return (
+        importlib.import_module("awslambdaric.lambda_runtime_marshaller").LambdaMarshaller().marshal_response(value)[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["", NEWER[0]])
+@given(anything)
+def test_awss_client_writes_the_same_bytes(name: str, value: object) -> None:
+    """Of whatever a handler returns: the same bytes or the same error, save where we mean to differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_EXECUTION_ENV", name)
+        ours, theirs = written(write_json, value), written(by_aws, value)
+    if not any(differs(part) for differs, _, _ in DIFFERENCES.values() for part in parts_of(value)):
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_where_awss_client_writes_something_else(name: str) -> None:
+    """Each difference is one."""
+    differs, value, theirs = DIFFERENCES[name]
+    assert differs(value)
+    assert written(by_aws, value) == f"[{theirs}]"
+    assert written(write_json, value) == ("[[1, 2]]" if isinstance(value, Pair) else "Runtime.MarshalError")
 
 
 @given(values)

@@ -2,8 +2,9 @@
 
 It writes with simplejson; this is the standard library's encoder made to say the same: separators ``", "`` and
 ``": "``, escaped to ASCII unless the execution environment is Python 3.12 or newer, ``Decimal`` as a number with all
-its digits, bytes inside a value as text. It differs in two things. NaN and infinities, which AWS's client writes
-although they are no JSON, are refused. A named tuple is an array here, and an object there.
+its digits, bytes inside a value as text. It differs in four things. NaN and infinities, which AWS's client writes
+although they are no JSON, are refused. A named tuple is an array here, and an object there. Bytes as a key, and an
+object that has ``_asdict`` and is no tuple, are refused here; there they are text and an object.
 
 JSON is most of the price of a large event. A handler that says so takes the event as bytes, unparsed; and who prefers
 another library names it in ``LAMBDA_WIRE_JSON``, and has its opinions then.
