@@ -20,7 +20,7 @@ from lambda_wire import _limits as limits
 from tests.emulator_beside import ID, NEW, OLD, PREFIX, Message, Said, Step, Theirs, both, running_beside
 
 #: How many sequences are tried.
-EXAMPLES: Final = int(os.environ.get("LAMBDA_WIRE_EXAMPLES", "600"))
+EXAMPLES: Final = int(os.environ.get("LAMBDA_WIRE_EXAMPLES", "400"))
 NEXT = PREFIX + b"/invocation/next"
 RESPONSE = PREFIX + b"/invocation/" + ID + b"/response"
 ERROR = PREFIX + b"/invocation/" + ID + b"/error"
