@@ -24,6 +24,7 @@ __all__ = [
     "field_value",
     "first_values",
     "join_request_head",
+    "keeps_alive",
     "reason_phrase",
 ]
 
@@ -65,6 +66,14 @@ def field_members(headers: Headers, name: str) -> set[str]:
     """Return the members of a field that is a list, in lower case. A blank parts them like a comma, as in Go."""
     values = ",".join([value for held, value in headers if held == name])
     return set(values.lower().replace(" ", ",").replace("\t", ",").split(",")) - {""}
+
+
+def keeps_alive(headers: Headers, fields: Mapping[str, str], version: str) -> bool:
+    """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed)."""
+    if "connection" not in fields:
+        return version != "1.0"
+    options = field_members(headers, "connection")
+    return "keep-alive" in options if version == "1.0" else "close" not in options
 
 
 def reason_phrase(status: int) -> str:

@@ -18,7 +18,7 @@ from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._fields import is_host
-from lambda_wire._heads import field_members, first_values
+from lambda_wire._heads import field_members, first_values, keeps_alive
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._messages import (
     HttpEvent,
@@ -328,7 +328,7 @@ class MessageReader:
             method=method,
             target=target,
             headers=headers,
-            keep_alive=_keeps_alive(headers, fields, version),
+            keep_alive=keeps_alive(headers, fields, version),
             http_version=version,
             expects_continue=bool(expectation) and version != "1.0" and self._has_body,
         )
@@ -352,7 +352,7 @@ class MessageReader:
         status, version, headers = parts
         fields = first_values(headers)
         self._frame(headers, fields, version, has_body=self._method != "HEAD" and status not in (204, 304))
-        keep_alive = _keeps_alive(headers, fields, version) and self._reading is not _Reading.UNTIL_CLOSE
+        keep_alive = keeps_alive(headers, fields, version) and self._reading is not _Reading.UNTIL_CLOSE
         return ResponseHead(status=status, headers=headers, keep_alive=keep_alive)
 
     def _odd_response(self, head: bytes) -> ResponseParts | None:
@@ -394,11 +394,3 @@ class MessageReader:
     @property
     def _has_body(self) -> bool:
         return self._reading is not _Reading.COUNTED or self._remaining > 0
-
-
-def _keeps_alive(headers: Headers, fields: Mapping[str, str], version: str) -> bool:
-    """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed)."""
-    if "connection" not in fields:
-        return version != "1.0"
-    options = field_members(headers, "connection")
-    return "keep-alive" in options if version == "1.0" else "close" not in options

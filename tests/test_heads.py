@@ -13,6 +13,7 @@ from lambda_wire._heads import (
     field_members,
     field_value,
     first_values,
+    keeps_alive,
     reason_phrase,
 )
 from lambda_wire._malformed import Malformed
@@ -65,10 +66,28 @@ class TestEncode:
         assert first_values((("a", "1"), ("b", "2"), ("a", "3"))) == {"a": "1", "b": "2"}
 
     def test_members_of_a_list(self) -> None:
-        """On one line or on several, without blanks and capitals (RS-HEAD-4)."""
-        headers = (("a", "B, c ,"), ("b", "x"), ("a", "\td"))
-        assert field_members(headers, "a") == {"b", "c", "d"}
+        """On one line or on several, without blanks and capitals (RS-HEAD-4). A blank parts them, too."""
+        headers = (("a", "B, c ,"), ("b", "x"), ("a", "\td e"))
+        assert field_members(headers, "a") == {"b", "c", "d", "e"}
         assert field_members(headers, "z") == set()
+
+    @pytest.mark.parametrize(
+        ("version", "said", "kept"),
+        [
+            ("1.1", [], True),
+            ("1.0", [], False),
+            ("1.1", ["x, Close"], False),
+            ("1.1", ["x"], True),
+            ("1.0", ["x", "keep-alive"], True),
+            ("1.0", ["x"], False),
+            ("1.0", ["keep-alive, close"], True),
+            ("1.1", ["keep-alive, close"], False),
+        ],
+    )
+    def test_whether_a_connection_goes_on(self, version: str, said: list[str], *, kept: bool) -> None:
+        """HTTP/1.1 does unless told otherwise, HTTP/1.0 if asked to (RT-CONN-4)."""
+        headers = tuple(("connection", value) for value in said)
+        assert keeps_alive(headers, first_values(headers), version) is kept
 
     def test_reasons(self) -> None:
         """Every status of the Runtime API has its words."""
