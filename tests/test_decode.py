@@ -129,7 +129,8 @@ CUT: Final = {
 
 def explained(data: bytes, kind: str = "http") -> list[Piece]:
     """Return the pieces of a capture, having seen that those of the wire are all of it, and each can be shown."""
-    pieces = list(explain(data, kind))
+    (part,) = explain(data, kind)
+    pieces = list(part.pieces)
     at = 0
     for piece in pieces:
         assert 0 <= piece.offset <= piece.offset + piece.length <= len(data), piece
@@ -576,7 +577,7 @@ def test_what_is_not_recognised(file: Callable[[bytes], str], capsys: pytest.Cap
         main(["decode", file(b"GARBAGE\r\n\r\n")])
     assert caught.value.code == 2
     err = capsys.readouterr().err
-    for kind in ("http", "event-stream", "chunked", "prelude"):
+    for kind in ("http", "event-stream", "chunked", "prelude", "transcript"):
         assert f"({kind})" in err
     assert err.endswith("say it with --as (see lambda-wire decode --help)\n")
     assert main(["decode", "--as", "http", file(b"GARBAGE\r\n\r\n")]) == 1

@@ -8,23 +8,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from lambda_wire._prelude import DELIMITER
+from lambda_wire._shown import one_line
 from lambda_wire._stdout import write
+from lambda_wire.decode.connections import read_transcript
 from lambda_wire.decode.contents import Content, Messages, PreludeAndBody
 from lambda_wire.decode.http import read_chunked, read_http
-from lambda_wire.decode.pieces import Layer, Piece, Verdict, as_json, as_line
+from lambda_wire.decode.pieces import Layer, Part, Piece, Verdict, as_json, as_line
 
 __all__ = ["explain", "recognise", "run"]
 
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 _EPILOG: Final = """\
 The file holds what one end sent on a connection, or what both sent, in the order of time; a status line begins an
-answer. It may also be a bare chunked body, prelude or event stream. The exit code is 1 when a rule of spec/ is broken,
-and the last line names the first one. A capture that ends within something is told, and breaks no rule by that. Nor is
-the order of requests judged, as other connections count, too: what the service refused tells of it."""
+answer. It may also be a bare chunked body, prelude or event stream. Of a transcript, in the form of tests/captures,
+each connection is explained for itself. The exit code is 1 when a rule of spec/ is broken, and the last line names the
+first one. A capture that ends within something is told, and breaks no rule by that. Nor is the order of requests
+judged, as other connections count, too: what the service refused tells of it."""
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
@@ -50,7 +54,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
     if sys.stdout is None:
         parser.error("standard output is closed")
     try:
-        return _show(explain(data, kind), data, machine=options.json)
+        parts = explain(data, kind)
+    except ValueError as fault:
+        parser.error(f"cannot read {options.file!r} as a {kind}: {fault}")
+    try:
+        return _show(parts, machine=options.json)
     except BrokenPipeError:  # whoever read our output has seen enough
         return 1
     except OSError as fault:
@@ -62,8 +70,12 @@ def recognise(data: bytes) -> str:
     return next((name for name, (begins, *_) in _KINDS.items() if begins(data)), "")
 
 
-def explain(data: bytes, kind: str) -> Iterator[Piece]:
-    """Return all that is known of a capture of that kind, piece by piece."""
+def explain(data: bytes, kind: str) -> list[Part]:
+    """Return all that is known of a capture of that kind, piece by piece.
+
+    Raises:
+        ValueError: It is no transcript, and should be one; the message names the line.
+    """
     return _KINDS[kind][2](data)
 
 
@@ -80,24 +92,28 @@ def _read(parser: argparse.ArgumentParser, name: str) -> bytes:
     return data
 
 
-def _show(pieces: Iterator[Piece], data: bytes, *, machine: bool) -> int:
+def _show(parts: Sequence[Part], *, machine: bool) -> int:
     """Write them, and the verdict; return the exit code."""
-    first = cut = None
-    for piece in pieces:
-        write(f"{as_json(piece) if machine else as_line(piece, data)}\n".encode())
-        if piece.verdict is Verdict.VIOLATION:
-            first = first or piece
-        elif piece.verdict is Verdict.INCOMPLETE:
-            cut = cut or piece
+    said: dict[Verdict, str] = {}
+    for part in parts:
+        name = one_line(part.name)
+        if name and not machine:
+            write(f"{name}: {len(part.data)} bytes\n".encode())
+        for piece in part.pieces:
+            write(f"{as_json(piece, part.name) if machine else as_line(piece, part.data)}\n".encode())
+            said.setdefault(piece.verdict, _verdict(piece, name))
+    size = sum(len(part.data) for part in parts)
+    rest = said.get(Verdict.UNREAD) or said.get(Verdict.INCOMPLETE) or ""
     if not machine:
-        write(f"{_verdict(first, cut, len(data))}\n".encode())
-    return 0 if first is None else 1
+        write(f"{said.get(Verdict.VIOLATION) or f'no violation in {size} bytes{rest}'}\n".encode())
+    return 1 if Verdict.VIOLATION in said else 0
 
 
-def _verdict(first: Piece | None, cut: Piece | None, size: int) -> str:
-    if first is not None:
-        return f"violation of {' or '.join(first.rules)} at byte {first.offset}: {first.what}"
-    return f"no violation in {size} bytes{f'; the capture {cut.what}' if cut else ''}"
+def _verdict(piece: Piece, connection: str) -> str:
+    if piece.verdict is not Verdict.VIOLATION:
+        return f"; {connection or 'the capture'} {piece.what}"
+    of = f" of {connection}" if connection else ""
+    return f"violation of {' or '.join(piece.rules)} at byte {piece.offset}{of}: {piece.what}"
 
 
 # -- what a capture may hold
@@ -115,16 +131,19 @@ def _is_http(data: bytes) -> bool:
     )
 
 
-def _bare(content: Content, data: bytes) -> Iterator[Piece]:
-    yield from content.feed(data, 0)
-    yield from content.end(whole=False)
+def _whole(data: bytes, pieces: Iterator[Piece]) -> list[Part]:
+    return [Part(data=data, pieces=pieces)]
 
 
-def _chunked(data: bytes) -> Iterator[Piece]:
-    return read_chunked(data, PreludeAndBody(Layer.CONTENT) if DELIMITER in data else None)
+def _bare(content: Content, data: bytes) -> list[Part]:
+    return _whole(data, chain(content.feed(data, 0), content.end(whole=False)))
 
 
-_Kind = tuple[Callable[[bytes], bool], str, Callable[[bytes], Iterator[Piece]]]
+def _chunked(data: bytes) -> list[Part]:
+    return _whole(data, read_chunked(data, PreludeAndBody(Layer.CONTENT) if DELIMITER in data else None))
+
+
+_Kind = tuple[Callable[[bytes], bool], str, Callable[[bytes], list[Part]]]
 #: By name: how it is recognised, in code and in words, and how it is read.
 _KINDS: Final[dict[str, _Kind]] = {
     "event-stream": (
@@ -138,5 +157,6 @@ _KINDS: Final[dict[str, _Kind]] = {
         lambda data: _bare(PreludeAndBody(Layer.WIRE), data),
     ),
     "chunked": (_is_chunked, "the size of a chunk", _chunked),
-    "http": (_is_http, "a request line or a status line", read_http),
+    "transcript": (lambda data: data.startswith(b"# case:"), "'# case:'", read_transcript),
+    "http": (_is_http, "a request line or a status line", lambda data: _whole(data, read_http(data))),
 }

@@ -35,15 +35,19 @@ _MeaningOf: TypeAlias = Callable[[int, RequestHead | ResponseHead], Meaning]
 """Of the message with this head that begins there."""
 
 
-def read_http(data: bytes) -> Iterator[Piece]:
-    """Explain what one end sent on a connection, or both in the order of time: a status line begins an answer."""
+def read_http(data: bytes, at: int = 0) -> Iterator[Piece]:
+    """Explain what one end sent on a connection, or both in the order of time: a status line begins an answer.
+
+    Args:
+        data: The capture.
+        at: Where in it the first message begins.
+    """
     asked: deque[Asked] = deque()
 
     def meaning_of(begin: int, head: RequestHead | ResponseHead) -> Meaning:
         return Request(begin, head, asked) if isinstance(head, RequestHead) else Answer(begin, head, asked)
 
     requests, answers = _Line(data, Role.SERVER, meaning_of), _Line(data, Role.CLIENT, meaning_of)
-    at = 0
     while at < len(data):
         line = requests
         if data.startswith(_STATUS_LINE, at):

@@ -52,7 +52,7 @@ __all__ = ["Answer", "Asked", "Meaning", "Request"]
 
 _CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
 _RUNTIME_API: Final = names.PING_PATH.removesuffix("ping")
-_OTHER: Final = ("request for a path of no API", ("RT-PATH-2", "IN-PATH-10"))
+_OTHER: Final = ("request for a path that spec/ gives no meaning", ("RT-PATH-2", "IN-PATH-10"))
 
 
 @record

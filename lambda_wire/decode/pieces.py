@@ -11,7 +11,7 @@ from lambda_wire._malformed import Malformed
 from lambda_wire._record import field, record
 from lambda_wire._shown import one_line
 
-__all__ = ["Layer", "Piece", "Verdict", "as_json", "as_line", "unread", "violation"]
+__all__ = ["Layer", "Part", "Piece", "Verdict", "as_json", "as_line", "unread", "violation"]
 
 _COLUMNS: Final = 120
 _BYTES: Final = 36
@@ -35,7 +35,7 @@ class Verdict(Enum):
     INCOMPLETE = "incomplete"
     """The capture ends within it: no rule is broken by that."""
     UNREAD = "unread"
-    """It follows a violation that nothing can be read behind."""
+    """It follows a violation, or a gap in the capture, that nothing can be read behind; or is of another protocol."""
 
 
 @record
@@ -50,6 +50,15 @@ class Piece:
     """What it says, for machines: something that JSON can say."""
     layer: Layer = Layer.WIRE
     verdict: Verdict = Verdict.FINE
+
+
+@record
+class Part:
+    """What of a capture is explained for itself: a connection, or all of it, which has no name."""
+
+    name: str = ""
+    data: bytes = field(repr=False)
+    pieces: Iterator[Piece]
 
 
 def violation(fault: Malformed, offset: int, *rules: str) -> Piece:
@@ -67,10 +76,12 @@ def unread(offset: int, end: int) -> Iterator[Piece]:
         yield Piece(offset=offset, length=end - offset, what=what, verdict=Verdict.UNREAD)
 
 
-def as_json(piece: Piece) -> str:
-    """Return a piece as one line of JSON."""
+def as_json(piece: Piece, connection: str) -> str:
+    """Return a piece as one line of JSON, with its connection if that has a name."""
+    named = {"connection": connection} if connection else {}
     return json.dumps(
         {
+            **named,
             "offset": piece.offset,
             "length": piece.length,
             "layer": piece.layer.value,
