@@ -156,6 +156,14 @@ class TestLeftOut:
         lost = [piece.offset for piece in part.pieces if piece.verdict is Verdict.UNREAD]
         assert (len(STREAM) + (gap or 0) in lost) is (gap is not None)
 
+    def test_more_than_one_gap(self, write: Write) -> None:
+        """What lies between two is explained once; and in one block, the first of them counts."""
+        part = ANSWER + "a<path>"
+        data, _ = write(*[block("<<<", part, size=200)] * 2, block(">>>", PING))
+        assert [piece.offset for piece in alone(data) if piece.rules == ("RT-CONN-11",)] == [17, 17 + len(part)]
+        data, _ = write(block("<<<", ANSWER + "a<<<ELIDED 9 BYTES>>>b<path>", size=200))
+        assert alone(data)[-1].offset == len(ANSWER) + 1
+
     def test_a_path_that_was_sent(self, write: Write) -> None:
         """Where all bytes are there, it is what it says."""
         pieces = alone(write(block("<<<", ANSWER + "<path>" * 8 + "ab"))[0])
@@ -172,6 +180,12 @@ def test_what_the_other_end_opened(write: Write) -> None:
     assert [piece.value for piece in sink.pieces][-1] == "PingAsked"
     first, _ = explain(write(block(">>>", "GARBAGE\r\n\r\n"), other)[0], "transcript")
     assert named(list(first.pieces)) == "RT-CONN-16 0"
+
+
+def test_a_remark_on_bytes_opens_nothing(write: Write) -> None:
+    """It is a connection of its own only where it was connected."""
+    remarked = block(">>>", PING).replace(" bytes", " bytes  # connected before")
+    assert [part.name for part in explain(write(remarked)[0], "transcript")] == ["runtime/c1"]
 
 
 def test_what_cannot_command_a_terminal(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
