@@ -165,9 +165,10 @@ class TestVectors:
     @pytest.mark.parametrize(
         ("wire", "message"),
         [
+            # ES-FRAME-1, ES-FRAME-2, ES-FRAME-3, ES-FRAME-8, ES-CRC-1, ES-CRC-2
             (HI, EventStreamMessage(payload=b"hi")),
-            (ALL_TYPES, ALL_TYPES_MESSAGE),
-            (COMPLETE, COMPLETE_MESSAGE),
+            (ALL_TYPES, ALL_TYPES_MESSAGE),  # ES-HEADER-1, ES-HEADER-7, ES-HEADER-9, ES-HEADER-10
+            (COMPLETE, COMPLETE_MESSAGE),  # ES-CRC-3
         ],
         ids=["payload alone", "all types", "as AWS sends"],
     )
@@ -177,7 +178,7 @@ class TestVectors:
         assert encode_event_stream(message) == wire
 
     def test_nothing_is_a_message_too(self) -> None:
-        """No header and no payload: 16 bytes, the least there is."""
+        """No header and no payload: 16 bytes, the least there is (ES-FRAME-4)."""
         wire = encode_event_stream(EventStreamMessage())
         assert len(wire) == 16
         assert read(wire * 3) == [EventStreamMessage()] * 3
@@ -226,7 +227,7 @@ class TestRecords:
             (b"x", HeaderType.STRING, "must be str, got bytes"),
             ("x", HeaderType.BYTE_ARRAY, "must be bytes, got str"),
             (bytearray(b"x"), HeaderType.BYTE_ARRAY, "must be bytes, got bytearray"),
-            ("x" * 32_768, HeaderType.STRING, "at most 32767 bytes, got 32768"),
+            ("x" * 32_768, HeaderType.STRING, "at most 32767 bytes, got 32768"),  # ES-HEADER-11
             ("é" * 16_384, HeaderType.STRING, "at most 32767 bytes, got 32768"),
             (b"x" * 32_768, HeaderType.BYTE_ARRAY, "at most 32767 bytes, got 32768"),
             ("\ud800", HeaderType.STRING, "encodable as UTF-8"),
@@ -247,13 +248,13 @@ class TestRecords:
 
     @pytest.mark.parametrize("name", ["x" * 255, "é" * 127 + "x", "\x00", " "])
     def test_names(self, name: str) -> None:
-        """1 to 255 bytes of any text."""
+        """1 to 255 bytes of any text (ES-HEADER-2)."""
         wire = encode_event_stream(EventStreamMessage(headers=(EventStreamHeader(name=name, value="v"),)))
         assert read(wire)[0].text(name) == "v"
 
     @pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128, "\udcff", b"n", 1])
     def test_names_that_are_none(self, name: Any) -> None:
-        """Empty, too long in bytes, no text."""
+        """Empty, too long in bytes, no text (ES-HEADER-2)."""
         with pytest.raises(Malformed, match="the name of a header"):
             EventStreamHeader(name=name, value="v")
 
@@ -263,6 +264,7 @@ class TestRecords:
             ({"payload": bytearray(b"x")}, "the payload must be bytes, got bytearray"),
             ({"headers": []}, "the headers must be tuple, got list"),
             ({"headers": (("n", "v"),)}, "a header must be EventStreamHeader, got tuple"),
+            # ES-HEADER-4
             ({"headers": (EventStreamHeader(name="n", value="v"),) * 2}, "must stand once in its message, got 'n'"),
         ],
     )
@@ -298,13 +300,13 @@ class TestEncode:
 
     @pytest.mark.parametrize(("value", "kind"), [("", HeaderType.STRING), (b"", HeaderType.BYTE_ARRAY)])
     def test_empty_values_are_not_written(self, value: bytes | str, kind: HeaderType) -> None:
-        """The specification's grammar begins at one byte."""
+        """The specification's grammar begins at one byte (ES-HEADER-11)."""
         message = EventStreamMessage(headers=(EventStreamHeader(name="n", value=value, type=kind),))
         with pytest.raises(Malformed, match="1 byte or more, got none in header 'n'"):
             encode_event_stream(message)
 
     def test_the_payload_is_limited(self) -> None:
-        """24 MiB are written, not a byte more."""
+        """24 MiB are written, not a byte more (ES-LIMIT-1)."""
         payload = bytes(limits.MAX_EVENT_STREAM_PAYLOAD)
         wire = encode_event_stream(EventStreamMessage(payload=payload))
         assert verdict([wire], Role.SERVER) == ([EventStreamMessage(payload=payload)], "")
@@ -313,7 +315,7 @@ class TestEncode:
         assert caught.value.at is None
 
     def test_the_headers_are_limited(self) -> None:
-        """128 KiB together are written, not a byte more."""
+        """128 KiB together are written, not a byte more (ES-LIMIT-2)."""
         message = EventStreamMessage(headers=tuple(wide_headers(limits.MAX_EVENT_STREAM_HEADERS)))
         assert verdict([encode_event_stream(message)], Role.SERVER) == ([message], "")
         with pytest.raises(Malformed, match="expected at most 131072 bytes of headers, got 131073") as caught:
@@ -321,7 +323,7 @@ class TestEncode:
         assert caught.value.at is None
 
     def test_the_number_of_headers_is_limited(self) -> None:
-        """1,024 are written, not one more."""
+        """1,024 are written, not one more (ES-LIMIT-6)."""
         message = EventStreamMessage(headers=tuple(many_headers(1024)))
         assert verdict([encode_event_stream(message)], Role.SERVER) == ([message], "")
         with pytest.raises(Malformed, match="expected at most 1024 headers, got 1025 or more"):
@@ -343,7 +345,7 @@ class TestPrelude:
 
     @BOTH
     def test_its_checksum_comes_first(self, role: Role) -> None:
-        """Lengths that a flipped bit made are not even compared."""
+        """Lengths that a flipped bit made are not even compared (ES-FRAME-5, ES-CRC-4)."""
         wire = bytes.fromhex("00000005 00000000 00000000")
         assert str(fault_of(wire, role)) == "expected prelude CRC adc25019 over what came, got 00000000 (at byte 8)"
 
@@ -351,19 +353,19 @@ class TestPrelude:
     @pytest.mark.parametrize("total", [0, 1, 4, 5, 12, 15])
     @pytest.mark.parametrize("headers", [0, 1, 2**32 - 1])
     def test_the_total_holds_what_is_always_there(self, total: int, headers: int, role: Role) -> None:
-        """16 bytes are lengths and checksums."""
+        """16 bytes are lengths and checksums (ES-FRAME-6)."""
         fault = fault_of(HI + prelude(total, headers), role)
         assert (fault.reason, fault.at) == (f"expected a total length of 16 or more, got {total}", len(HI))
 
     @BOTH
     @pytest.mark.parametrize(("total", "headers"), [(16, 1), (20, 5), (20, 8), (16, 2**32 - 1), (200_000, 199_985)])
     def test_the_headers_fit_the_total(self, total: int, headers: int, role: Role) -> None:
-        """Even where the headers alone would be too large for a service."""
+        """Even where the headers alone would be too large for a service (ES-FRAME-7, ES-FRAME-5)."""
         fault = fault_of(HI + prelude(total, headers), role)
         assert (fault.reason, fault.at) == (f"headers length {headers} exceeds total length {total} - 16", len(HI) + 4)
 
     def test_a_service_limits_headers_and_payload(self) -> None:
-        """With the first twelve bytes: nothing of a message that is too large is waited for."""
+        """With the first twelve bytes: nothing of a message that is too large is waited for (ES-LIMIT-3)."""
         headers, payload = limits.MAX_EVENT_STREAM_HEADERS, limits.MAX_EVENT_STREAM_PAYLOAD
         fault = fault_of(HI + prelude(16 + headers + 1, headers + 1), Role.SERVER)
         assert (fault.reason, fault.at) == ("expected at most 131072 bytes of headers, got 131073", len(HI) + 4)
@@ -376,13 +378,13 @@ class TestPrelude:
 
     @pytest.mark.parametrize(("total", "headers"), [(2**32 - 1, 0), (2**32 - 1, 2**32 - 17), (25_165_841, 0)])
     def test_a_client_limits_neither(self, total: int, headers: int) -> None:
-        """The specification forbids it; and what is only announced costs nothing."""
+        """The specification forbids it; and what is only announced costs nothing (ES-LIMIT-4)."""
         decoder = EventStreamDecoder(Role.CLIENT)
         decoder.feed(prelude(total, headers))
         assert decoder.next_message() is NEED_DATA
 
     def test_a_client_reads_what_a_service_refuses(self) -> None:
-        """One byte more than each limit."""
+        """One byte more than each limit (ES-LIMIT-4)."""
         large = framed(b"", bytes(limits.MAX_EVENT_STREAM_PAYLOAD + 1))
         (message,), fault = verdict([large], Role.CLIENT)
         assert (len(message.payload), fault) == (25_165_825, "")
@@ -396,7 +398,7 @@ class TestChecksums:
 
     @BOTH
     def test_the_messages_checksum_comes_before_its_headers(self, role: Role) -> None:
-        """A header that a flipped bit made is not even read."""
+        """A header that a flipped bit made is not even read (ES-FRAME-5)."""
         wire = framed(b"\x00\x0c")[:-4] + bytes(4)
         fault = fault_of(HI + wire, role)
         assert fault.reason == f"expected message CRC {crc32(wire[:-4]):08x} over what came, got 00000000"
@@ -404,7 +406,7 @@ class TestChecksums:
 
     @BOTH
     def test_every_bit_counts(self, role: Role) -> None:
-        """Flip any one, and the message before is all that is read."""
+        """Flip any one, and the message before is all that is read (ES-CRC-5)."""
         for bit in range(8 * len(COMPLETE)):
             flipped = bytearray(COMPLETE)
             flipped[bit // 8] ^= 1 << bit % 8
@@ -420,12 +422,12 @@ class TestHeaders:
     @pytest.mark.parametrize(
         ("headers", "reason", "at"),
         [
-            (b"\x00\x00", "must have 1-255 bytes, got 0: ''", 0),
+            (b"\x00\x00", "must have 1-255 bytes, got 0: ''", 0),  # ES-HEADER-3
             (b"\x01n\x00\x00\x00", "must have 1-255 bytes, got 0: ''", 3),
             (b"\x01", "expected name of 1 bytes, got 0 before the headers end", 1),
             (b"\xff" + b"n" * 254, "expected name of 255 bytes, got 254 before the headers end", 1),
             (b"\x01n", "expected type of 1 bytes, got 0 before the headers end", 2),
-            (b"\x01n\x0a", "expected a header type of 0..9, got 10", 2),
+            (b"\x01n\x0a", "expected a header type of 0..9, got 10", 2),  # ES-HEADER-8
             (b"\x01n\xff", "expected a header type of 0..9, got 255", 2),
             (b"\x01n\x02", "expected byte of 1 bytes, got 0 before the headers end", 3),
             (b"\x01n\x03\x00", "expected short of 2 bytes, got 1 before the headers end", 3),
@@ -437,17 +439,17 @@ class TestHeaders:
             (b"\x01n\x07", "expected length of a string of 2 bytes, got 0 before the headers end", 3),
             (b"\x01n\x06\x00\x02x", "expected byte_array of 2 bytes, got 1 before the headers end", 5),
             (b"\x01n\x07\xff\xffx", "expected string of 65535 bytes, got 1 before the headers end", 5),
-            (b"\x01n\x06\x80\x00" + bytes(32_768), "must have at most 32767 bytes, got 32768", 0),
+            (b"\x01n\x06\x80\x00" + bytes(32_768), "must have at most 32767 bytes, got 32768", 0),  # ES-HEADER-13
             (b"\x01n\x07\x80\x00" + b"x" * 32_768, "must have at most 32767 bytes, got 32768", 0),
-            (b"\x02n\xff\x00", "expected name in UTF-8, got b'n\\xff'", 2),
+            (b"\x02n\xff\x00", "expected name in UTF-8, got b'n\\xff'", 2),  # ES-HEADER-14
             (b"\x01n\x07\x00\x03ab\xc3", "expected string in UTF-8, got b'ab\\xc3'", 7),
             (b"\x01n\x07\x00\x02\xc0\x80", "expected string in UTF-8, got b'\\xc0\\x80'", 5),
             (b"\x01n\x07\x00\x03\xed\xa0\x80", "expected string in UTF-8, got b'\\xed\\xa0\\x80'", 5),
-            (b"\x01n\x00\x01m\x00\x01n\x01", "must stand once in its message, got 'n' twice", 6),
+            (b"\x01n\x00\x01m\x00\x01n\x01", "must stand once in its message, got 'n' twice", 6),  # ES-HEADER-5
         ],
     )
     def test_refusals(self, headers: bytes, reason: str, at: int, role: Role) -> None:
-        """With a reason, and the byte of the stream; the payload is no part of the headers."""
+        """With a reason, and the byte of the stream; the payload is no part of the headers (ES-HEADER-15)."""
         fault = fault_of(HI + framed(headers, b"\x01p\x00"), role)
         assert reason in fault.reason
         assert fault.at == len(HI) + 12 + at
@@ -460,12 +462,12 @@ class TestHeaders:
 
     @BOTH
     def test_empty_values_are_read(self, role: Role) -> None:
-        """As AWS's C library reads them."""
+        """As AWS's C library reads them (ES-HEADER-12)."""
         (message,) = read(framed(header(b"a", 6, b"\0\0") + header(b"s", 7, b"\0\0")), role)
         assert [(held.name, held.value) for held in message.headers] == [("a", b""), ("s", "")]
 
     def test_a_service_counts_headers(self) -> None:
-        """1,024 as in AWS's C library; a client, as AWS's Python clients, reads any number."""
+        """1,024 as in AWS's C library; a client, as AWS's Python clients, reads any number (ES-LIMIT-6)."""
         many = b"".join([header(b"%04d" % number, 0, b"") for number in range(1025)])
         assert len(read(framed(many[:-6]), Role.SERVER)[0].headers) == 1024
         fault = fault_of(framed(many), Role.SERVER)
@@ -498,7 +500,7 @@ class TestStream:
 
     @BOTH
     def test_cut_anywhere(self, role: Role) -> None:
-        """Truncation is an error that names the offset; between messages it is an end."""
+        """Truncation is an error that names the offset; between messages it is an end (ES-FRAME-11)."""
         wire = HI + COMPLETE
         for size in range(len(wire)):
             messages, fault = verdict([wire[:size]] if size else [], role)
@@ -534,7 +536,7 @@ class TestStream:
         "wire", [bytes(12), HI[:-1] + b"x", framed(b"\x00\x00"), prelude(15, 0), prelude(16, 1), HI[:5]]
     )
     def test_a_fault_is_for_ever(self, wire: bytes) -> None:
-        """Raised again each time, whatever comes; the stream has not ended."""
+        """Raised again each time, whatever comes; the stream has not ended (ES-FRAME-12, ES-CRC-6)."""
         decoder = EventStreamDecoder(Role.CLIENT)
         decoder.feed(wire)
         if wire == HI[:5]:
@@ -639,7 +641,7 @@ class TestCost:
         assert peak < 1.25 * len(message.payload)
 
     def test_nothing_is_reserved_for_what_is_announced(self) -> None:
-        """Four gigabytes are announced; what is held is what came."""
+        """Four gigabytes are announced; what is held is what came (ES-FRAME-10)."""
         for announced in (prelude(2**32 - 1, 2**31), prelude(2**32 - 1, 0)):
             decoder = EventStreamDecoder(Role.CLIENT)
             read_on(decoder, [announced, b"x"])

@@ -336,13 +336,13 @@ class TestVectors:
     @BOTH
     @pytest.mark.parametrize(("hexadecimal", "fields", "payload"), [case[1:] for case in ACCEPTED])
     def test_accepted(self, hexadecimal: str, fields: Fields, payload: bytes, role: Role) -> None:
-        """In every delivery; and our writing gives the same bytes."""
+        """In every delivery; and our writing gives the same bytes (ES-FRAME-1, ES-CRC-1, ES-HEADER-7)."""
         wire, message = bytes.fromhex(hexadecimal), message_of(fields, payload)
         assert agreed(wire, role) == ([message], "")
         assert encode_event_stream(message) == framed(packed(fields), payload) == wire
 
     def test_accepted_in_one_stream(self) -> None:
-        """All of them, in fragments of every size (as channel_handler_test.c:245 cuts three)."""
+        """All of them, in fragments of every size (as channel_handler_test.c:245 cuts three; ES-FRAME-9)."""
         wire = b"".join([bytes.fromhex(case[1]) for case in ACCEPTED])
         expected = [message_of(fields, payload) for _, _, fields, payload in ACCEPTED]
         for size in range(1, len(wire) + 1):
@@ -502,7 +502,10 @@ class TestBotocore:
     """AWS's SDK for Python reads what we write, and we refuse what it refuses."""
 
     def test_reads_what_we_write(self, botocore: Any) -> None:
-        """10,000 messages: the same bytes as an encoder of its own, the same meaning there and here."""
+        """10,000 messages: the same bytes as an encoder of its own, the same meaning there and here.
+
+        It shows ES-FRAME-1, ES-HEADER-1.
+        """
         count = 0
         for fields, payload in some_messages(20261121, MESSAGES):
             message = message_of(fields, payload)

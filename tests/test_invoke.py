@@ -43,6 +43,7 @@ CHUNK = PayloadChunk(payload=b"x")
 COMPLETE = InvokeComplete()
 X = encode_event_stream(encode_message(CHUNK))
 END = encode_event_stream(encode_message(COMPLETE))
+ERROR = b'{"errorMessage":"m","errorType":"E"}'
 FAILED = encode_event_stream(encode_message(InvokeFailed(error_code="E", message="m")))
 
 #: The smallest answer that botocore was seen to take, and its headers in another order than AWS's.
@@ -354,7 +355,7 @@ class TestStreamed:
         assert hear(counted(END, fields=b"Content-Type: " + kind + b"\r\n"))[0] == [ACCEPTED, COMPLETE]
 
     def test_the_smallest(self) -> None:
-        """One completion, headers in an order of its own."""
+        """One completion, headers in an order of its own (ES-HEADER-6, ES-MESSAGE-24)."""
         assert hear(MINIMAL)[0] == [ACCEPTED, COMPLETE]
 
     @pytest.mark.parametrize(
@@ -362,14 +363,19 @@ class TestStreamed:
         [
             (message(b"x", event_type="PayloadChunk"), CHUNK),
             (message(b"x", message_type="event", event_type="PayloadChunk"), CHUNK),
-            (message(b"", message_type="event", event_type="PayloadChunk"), PayloadChunk(payload=b"")),
+            (message(b"", message_type="event", event_type="PayloadChunk"), PayloadChunk(payload=b"")),  # ES-MESSAGE-10
+            # ES-MESSAGE-23
+            (message(ERROR, message_type="event", event_type="PayloadChunk"), PayloadChunk(payload=ERROR)),
             (message(b"x", message_type="event", event_type="Other"), None),
             (message(b"x", message_type="event"), None),
             (message(b""), None),
         ],
     )
     def test_events(self, message: bytes, event: InvokeEvent | None) -> None:
-        """Without ``:message-type``, without ``:content-type``, empty; unknown and unnamed ones are skipped."""
+        """Without ``:message-type``, without ``:content-type``, empty; unknown and unnamed ones are skipped.
+
+        It shows ES-MESSAGE-4.
+        """
         assert hear(chunked(message, END))[0] == [ACCEPTED, *([event] if event else []), COMPLETE]
         assert hear(chunked(X, END, message))[0] == [ACCEPTED, CHUNK, COMPLETE] if event is None else True
 
@@ -396,7 +402,7 @@ class TestStreamed:
         ],
     )  # fmt: skip
     def test_failures(self, ending: bytes, failed: InvokeEvent) -> None:
-        """They end the stream as a completion does (botocore raises ``EventStreamError``)."""
+        """They end the stream as a completion does (botocore raises ``EventStreamError``; ES-MESSAGE-29)."""
         events, caller = hear(chunked(X, ending))
         assert (events, caller.turn) == ([ACCEPTED, CHUNK, failed], Turn.IDLE)
 
@@ -404,7 +410,7 @@ class TestStreamed:
     @pytest.mark.parametrize("ending", [END, FAILED])
     @pytest.mark.parametrize("before", [0, 2])
     def test_nothing_follows_the_end(self, before: int, ending: bytes, more: bytes) -> None:
-        """SDKs give it; whoever stopped at the completion would never have seen it."""
+        """SDKs give it; whoever stopped at the completion would never have seen it (ES-MESSAGE-15)."""
         events, fault, caller = fault_of(chunked(*[X] * before, ending, more))
         assert len(events) == 2 + before
         assert "expected nothing after the end of the response, got " in fault
@@ -449,7 +455,7 @@ class TestCutStreams:
 
     @FRAMINGS
     def test_no_completion(self, framed: object) -> None:
-        """The body is whole, the response is not."""
+        """The body is whole, the response is not (ES-MESSAGE-16)."""
         assert callable(framed)
         wire: bytes = framed(X)
         events, fault, caller = fault_of(wire, eof=True)
@@ -460,7 +466,7 @@ class TestCutStreams:
     @FRAMINGS
     @pytest.mark.parametrize("left", [1, 11, 12, 101])
     def test_a_truncated_message(self, framed: object, left: int) -> None:
-        """Also after the completion, and it says where."""
+        """Also after the completion, and it says where (ES-FRAME-11)."""
         assert callable(framed)
         wire: bytes = framed(X, END[:left])
         events, fault, _ = fault_of(wire, eof=True)

@@ -231,7 +231,10 @@ class TestMessages:
     """Messages of the stream."""
 
     def test_written(self) -> None:
-        """Headers in AWS's order, an empty document when there is nothing to say."""
+        """Headers in AWS's order, an empty document when there is nothing to say.
+
+        It shows ES-MESSAGE-1, ES-MESSAGE-2, ES-MESSAGE-13.
+        """
         assert encode_message(PayloadChunk(payload=b"x")) == message(
             (":event-type", "PayloadChunk"),
             (":content-type", "application/octet-stream"),
@@ -253,7 +256,10 @@ class TestMessages:
         )
 
     def test_as_recorded(self) -> None:
-        """The last message of a plain answer, byte for byte (Kong's aws-lambda plugin, as recorded for its tests)."""
+        """The last message of a plain answer, byte for byte (Kong's aws-lambda plugin, as recorded for its tests).
+
+        It shows ES-MESSAGE-12.
+        """
         assert encode_event_stream(encode_message(InvokeComplete())) == bytes.fromhex(
             "00000066 00000054 1f56c869"
             "0b3a6576656e742d74797065 07 000e 496e766f6b65436f6d706c657465"
@@ -269,7 +275,10 @@ class TestMessages:
 
     @pytest.mark.parametrize("kind", [(), ((":message-type", "event"),)])
     def test_events(self, kind: tuple[tuple[str, str], ...]) -> None:
-        """A message without a type is an event (botocore); one without a name, or with another, is skipped."""
+        """A message without a type is an event (botocore); one without a name, or with another, is skipped.
+
+        It shows ES-MESSAGE-3, ES-MESSAGE-6.
+        """
         assert decode_message(message((":event-type", "PayloadChunk"), *kind, payload=b"x")) == PayloadChunk(
             payload=b"x"
         )
@@ -292,7 +301,7 @@ class TestMessages:
         ],
     )  # fmt: skip
     def test_completions(self, document: bytes, event: InvokeComplete) -> None:
-        """What cannot be read says nothing: it is complete all the same (botocore)."""
+        """What cannot be read says nothing: it is complete all the same (botocore; ES-MESSAGE-17)."""
         assert decode_message(message((":event-type", "InvokeComplete"), payload=document)) == event
 
     @pytest.mark.parametrize(
@@ -300,12 +309,12 @@ class TestMessages:
         [(b'{"message":"m"}', "m"), (b'{"Message":"m"}', "m"), (b'{"a":1}', ""), (b"", ""), (b"\xff", "\ufffd")],
     )
     def test_exceptions(self, payload: bytes, text: str) -> None:
-        """Their type in a header, what they say in the payload."""
+        """Their type in a header, what they say in the payload (ES-MESSAGE-27)."""
         failed = message((":message-type", "exception"), (":exception-type", "ThrottlingException"), payload=payload)
         assert decode_message(failed) == InvokeFailed(error_code="ThrottlingException", message=text)
 
     def test_errors(self) -> None:
-        """Both in headers, or left out."""
+        """Both in headers, or left out (ES-MESSAGE-28)."""
         headers = ((":error-code", "E"), (":error-message", "m"))
         assert decode_message(message((":message-type", "error"), *headers)) == InvokeFailed(
             error_code="E", message="m"
@@ -313,7 +322,7 @@ class TestMessages:
         assert decode_message(message((":message-type", "error"), payload=b"x")) == InvokeFailed(error_code="")
 
     def test_types_that_nobody_knows(self) -> None:
-        """The specification has three: what another means cannot be guessed."""
+        """The specification has three: what another means cannot be guessed (ES-MESSAGE-5, ES-MESSAGE-31)."""
         with pytest.raises(Malformed, match="event, exception or error, got 'alarm'"):
             decode_message(message((":message-type", "alarm")))
         number = EventStreamHeader(name=":message-type", value=1, type=HeaderType.INTEGER)

@@ -529,7 +529,10 @@ def read_exactly(pipe: io.RawIOBase, size: int) -> bytes:
 
 
 def test_each_chunk_is_shown_before_the_function_writes_the_next() -> None:
-    """Nothing waits for a buffer to fill, here or there; what is said of the end follows on standard error."""
+    """Nothing waits for a buffer to fill, here or there; what is said of the end follows on standard error.
+
+    It shows ES-MESSAGE-8.
+    """
     gated = Gated(*CHUNKS)
     with LocalLambda(gated) as function, running("--endpoint", function.url, "--stream") as process:
         for chunk in CHUNKS:
@@ -597,7 +600,7 @@ def test_an_error_before_the_first_chunk_is_1() -> None:
 
 
 def test_an_error_with_details_that_are_no_document_says_both() -> None:
-    """Its code, and the details as they stand."""
+    """Its code, and the details as they stand (ES-MESSAGE-19)."""
     complete = InvokeComplete(error_code="Code", error_details="no document")
     with scripted(STREAM_HEAD, frame(complete), b"0\r\n\r\n") as service:
         code, output, said = run("--endpoint", service.url, "--stream")

@@ -384,7 +384,10 @@ class TestAnswers:
         assert (service.turn, service.must_close) == (Turn.IDLE, False)
 
     def test_streamed(self) -> None:
-        """Date, type, framing, connection, request id, version, trace, the function's type; one message a chunk."""
+        """Date, type, framing, connection, request id, version, trace, the function's type; one message a chunk.
+
+        It shows ES-MESSAGE-7, ES-MESSAGE-14.
+        """
         service = asked(post(STREAMED))
         accepted = InvokeAccepted(
             content_type="text/plain", executed_version="$LATEST", request_id="id", trace_id="Root=1"
@@ -421,7 +424,7 @@ class TestAnswers:
         assert (service.turn, service.must_close) == (Turn.IDLE, False)
 
     def test_a_failure_ends_the_stream(self) -> None:
-        """As a completion does."""
+        """As a completion does (ES-MESSAGE-30)."""
         service = asked(post(STREAMED))
         service.send(ACCEPTED)
         assert service.send(InvokeFailed(error_code="E", message="m")).endswith(b"\r\n0\r\n\r\n")

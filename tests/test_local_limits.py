@@ -69,7 +69,10 @@ def test_a_result_that_is_no_stream_has_its_limit_in_a_stream_too() -> None:
 
 
 def test_a_stream_ends_at_200_mib(tmp_path: Path) -> None:
-    """All of it passes; of more, one byte beyond the limit (recorded 2026-09), and the error that AWS's code names."""
+    """All of it passes; of more, one byte beyond the limit (recorded 2026-09), and the error that AWS's code names.
+
+    It shows ES-MESSAGE-26.
+    """
     (tmp_path / "app.py").write_text(ENDLESS)
     pieces = STREAMED // 65_536
     with running_local("app.handler", cwd=tmp_path) as local, lambda_client(f"http://127.0.0.1:{local.port}") as aws:

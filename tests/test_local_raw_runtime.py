@@ -84,7 +84,10 @@ def test_an_error_type_that_is_no_text(served: Any, raw: str, text: str) -> None
 
 @TYPES
 def test_a_trailer_that_is_no_text(served: Any, raw: str, text: str) -> None:
-    """Of a stream that failed: what came before it was given, and the document says the same."""
+    """Of a stream that failed: what came before it was given, and the document says the same.
+
+    It shows ES-MESSAGE-21, ES-MESSAGE-22.
+    """
     asked = {
         "path": "response",
         "fields": "Lambda-Runtime-Function-Response-Mode: streaming\r\n",
@@ -100,7 +103,10 @@ def test_a_trailer_that_is_no_text(served: Any, raw: str, text: str) -> None:
 
 @pytest.mark.parametrize("byte", ["\x01", "\xff", "\U0001f600".encode().decode("latin-1")])
 def test_a_document_that_fits_no_message(served: Any, byte: str) -> None:
-    """As JSON it is several times as large: as much is told as one message holds, and the stream has its end."""
+    """As JSON it is several times as large: as much is told as one message holds, and the stream has its end.
+
+    It shows ES-MESSAGE-22.
+    """
     size = 5 * MIB
     fields = "Lambda-Runtime-Function-Error-Type: Function.Large\r\n"
     chunks, complete = answer(served, path="error", fields=fields, body=byte, times=size // len(byte))

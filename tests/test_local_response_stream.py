@@ -78,14 +78,17 @@ def test_no_end_of_a_chunk_is_held_back(size: int) -> None:
 
 
 def test_chunks_that_are_written_at_once_stay_apart() -> None:
-    """One event each, in their order."""
+    """One event each, in their order (ES-MESSAGE-9)."""
     pieces = [b"%d" % number for number in range(500)]
     with sdk_around(lambda _, __: StreamingResponse(pieces)) as aws:
         assert whole(aws.invoke_with_response_stream(FunctionName="any")) == (pieces, {})
 
 
 def test_the_prelude_is_not_taken_away() -> None:
-    """JSON, eight NULs and body arrive as they were written; the integration type stands in the remapped header."""
+    """JSON, eight NULs and body arrive as they were written; the integration type stands in the remapped header.
+
+    It shows ES-MESSAGE-11.
+    """
 
     def handler(_: object, __: object) -> object:
         return HttpResponse(status_code=201, headers={"content-type": "text/plain"}, cookies=["a=1"], body=["b", "\0c"])
@@ -175,7 +178,7 @@ def messages(data: bytes) -> Iterator[Message]:
 
 
 def test_messages_are_written_as_aws_writes_them() -> None:
-    """Headers in AWS's order, all strings; the last message is AWS's, byte for byte."""
+    """Headers in AWS's order, all strings; the last message is AWS's, byte for byte (ES-MESSAGE-1, ES-MESSAGE-12)."""
     last = bytes.fromhex(
         "00000066 00000054 1f56c869"  # total length, headers length, crc of both
         "0b 3a6576656e742d74797065 07 000e 496e766f6b65436f6d706c657465"  # :event-type: InvokeComplete

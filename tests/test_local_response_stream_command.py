@@ -89,6 +89,8 @@ def test_a_failure_is_told_at_the_end(
     """Before the stream, in it or after bytes: what was written is kept, type and document stand in InvokeComplete.
 
     So say AWS's documents and the tests of its client for .NET; a recording of 2026-09 has no such members.
+
+    It shows ES-MESSAGE-21, ES-MESSAGE-25.
     """
     event = json.dumps({"how": how, **before})
     answer = failing.invoke_with_response_stream(FunctionName="any", LogType="Tail", Payload=event)
@@ -121,7 +123,7 @@ def test_a_runtime_that_cannot_start_is_told_at_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("streams", [True, False])
 def test_the_end_of_the_log_holds_what_the_function_printed(tmp_path: Path, streams: bool) -> None:
-    """To stdout and stderr, in this invocation and in no other; the terminal shows it, too."""
+    """To stdout and stderr, in this invocation and in no other; the terminal shows it, too (ES-MESSAGE-18)."""
     with sdk_around("app.talk", tmp_path) as (aws, local):
 
         def log(lines: int) -> str:
