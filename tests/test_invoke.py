@@ -160,12 +160,12 @@ class TestSays:
     """Every call as its bytes."""
 
     def test_whole(self) -> None:
-        """Host and User-Agent first; the payload is counted."""
+        """Host and User-Agent first; the payload is counted (IN-PATH-1, IN-ASK-1)."""
         wire = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\n" + COMMON + b"Content-Length: 2\r\n\r\n{}"
         assert asking(None).send(CALL) == wire
 
     def test_streamed(self) -> None:
-        """Another path; whatever the caller adds goes before the length."""
+        """Another path; whatever the caller adds goes before the length (IN-PATH-2, IN-ASK-10)."""
         ask = InvokeAsked(
             function_name="a:b", streaming=True, qualifier="1", log_type="Tail", headers=(("authorization", "s"),)
         )
@@ -233,13 +233,18 @@ class TestWhole:
                 ),
             ),
             (chunked(b"[", b"]", end=b"0\r\nX-Amz-Function-Error: E\r\n\r\n"), ANSWERED),
+            (WHOLE.replace(b"\r\n", b"\r\nX-Amz-Durable-Execution-Arn: arn\r\n", 1),  # IN-ANSWER-16
+             InvokeAnswered(payload=b"[]", content_type="", headers=(("x-amz-durable-execution-arn", "arn"),))),
             (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", InvokeAnswered(status=202, content_type="")),
             (b"HTTP/1.1 204 No Content\r\n\r\n", InvokeAnswered(status=204, content_type="")),
             (b"HTTP/1.1 299\r\nContent-Length: 0\r\n\r\n", InvokeAnswered(status=299, content_type="")),
         ],
     )  # fmt: skip
     def test_answers(self, wire: bytes, answer: InvokeEvent) -> None:
-        """With or without interim responses before it; then the connection is free again."""
+        """With or without interim responses before it; then the connection is free again.
+
+        It shows IN-ANSWER-5, IN-ANSWER-15.
+        """
         for interim in (b"", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"):
             events, caller = hear(interim + wire, CALL)
             assert events == [answer]
@@ -291,7 +296,7 @@ class TestRefusals:
                 ),
             ),
             (
-                b"429 Too Many Requests\r\nretry-after: 1\r\n",
+                b"429 Too Many Requests\r\nretry-after: 1\r\n",  # IN-ERROR-16
                 b'{"__type":"aws.lambda#TooManyRequestsException","message":"m"}',
                 InvokeRefused(
                     status=429, error_type="TooManyRequestsException", message="m", headers=(("retry-after", "1"),)
@@ -299,7 +304,7 @@ class TestRefusals:
             ),
             (b"502 Bad Gateway\r\n", b"<html>502</html>", InvokeRefused(status=502, message="<html>502</html>")),
             (b"503\r\n", b"", InvokeRefused(status=503)),
-            (b"307 Temporary Redirect\r\nLocation: /x\r\n", b"",
+            (b"307 Temporary Redirect\r\nLocation: /x\r\n", b"",  # IN-ERROR-18
              InvokeRefused(status=307, headers=(("location", "/x"),))),
             (b"304 Not Modified\r\n", b"", InvokeRefused(status=304)),
         ],
@@ -336,7 +341,7 @@ class TestStreamed:
         assert hear(wire, eof=True)[0] == [ACCEPTED, CHUNK, CHUNK, COMPLETE, CLOSED]
 
     def test_the_head(self) -> None:
-        """Told at once. The content type is the function's; ``X-Amz-Function-Error`` is not used here."""
+        """Told at once. The content type is the function's; ``X-Amz-Function-Error`` is not used here (IN-STREAM-9)."""
         wire = chunked(
             END,
             fields=b"Content-Type: application/vnd.amazon.eventstream\r\nx-amzn-RequestId: id\r\n"
@@ -351,7 +356,7 @@ class TestStreamed:
 
     @pytest.mark.parametrize("kind", [b"text/plain", b"application/json", b""])
     def test_any_http_content_type(self, kind: bytes) -> None:
-        """SDKs do not look at it."""
+        """SDKs do not look at it (IN-STREAM-7)."""
         assert hear(counted(END, fields=b"Content-Type: " + kind + b"\r\n"))[0] == [ACCEPTED, COMPLETE]
 
     def test_the_smallest(self) -> None:
@@ -417,7 +422,7 @@ class TestStreamed:
         assert_silenced(caller)
 
     def test_http_trailers(self) -> None:
-        """Ignored."""
+        """Ignored (IN-STREAM-9)."""
         wire = chunked(X, END, end=b"0\r\nLambda-Runtime-Function-Error-Type: E\r\n\r\n")
         assert hear(wire)[0] == [ACCEPTED, CHUNK, COMPLETE]
 
@@ -508,7 +513,10 @@ class TestCutStreams:
 
     @FRAMINGS
     def test_what_is_no_stream_says_what_it_is(self, framed: object) -> None:
-        """Where not one message could be read. The right content type, in any case, is not worth a word."""
+        """Where not one message could be read. The right content type, in any case, is not worth a word.
+
+        It shows IN-STREAM-7.
+        """
         assert callable(framed)
         wire: bytes = framed(b"<html>not a stream</html>")
         events, plain, _ = fault_of(_with_type(wire, names.EVENT_STREAM))
@@ -556,7 +564,7 @@ class TestConnection:
     """One call after the other."""
 
     def test_kept_alive(self) -> None:
-        """The call is over when its body's end was read, and not with its completion."""
+        """The call is over when its body's end was read, and not with its completion (IN-STREAM-17)."""
         caller = asking()
         wire = chunked(X, END)
         caller.receive_data(wire[:-5])

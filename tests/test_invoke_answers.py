@@ -170,7 +170,7 @@ class TestRefusals:
     """What is said by who did not call the function."""
 
     def test_documents(self) -> None:
-        """As the service writes them: a type of error, and whose fault it is."""
+        """As the service writes them: a type of error, and whose fault it is (IN-ERROR-9, IN-ERROR-10)."""
         refused = InvokeRefused(
             status=429, error_type="TooManyRequestsException", message="m", request_id="id", headers=(("a", "b"),)
         )
@@ -211,7 +211,10 @@ class TestRefusals:
         ],
     )
     def test_read(self, header: str, body: bytes, error_type: str, text: str) -> None:
-        """The type from the header or the document, bare; a proxy's page as it stands; whatever it is, it is news."""
+        """The type from the header or the document, bare; a proxy's page as it stands; whatever it is, it is news.
+
+        It shows IN-ERROR-12, IN-ERROR-13, IN-ERROR-14.
+        """
         fields = (("X-Amzn-ErrorType", header),) if header else ()
         assert refusal(body, *fields) == InvokeRefused(status=404, error_type=error_type, message=text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from binascii import b2a_base64
 
 import pytest
@@ -19,6 +20,7 @@ from lambda_wire._invoke_asks import (
 from lambda_wire._invoke_events import InvokeAsked, InvokeRefused
 from lambda_wire._limits import MAX_ASYNC_EVENT
 from lambda_wire._types import Headers
+from tests.real_parts import need_module
 
 TARGET = InvokeTarget(function_name="f", qualifier="", streaming=False)
 STREAM = InvokeTarget(function_name="f", qualifier="", streaming=True)
@@ -93,7 +95,10 @@ def test_what_is_written_is_read(event: InvokeAsked) -> None:
 
 
 def test_no_payload_is_an_empty_object() -> None:
-    """The one call that is heard otherwise than it was said: SDKs send nothing, and the function gets ``{}``."""
+    """The one call that is heard otherwise than it was said: SDKs send nothing, and the function gets ``{}``.
+
+    It shows IN-ASK-3.
+    """
     asked = InvokeAsked(function_name="f")
     assert encode_invoke(asked) == (("Content-Length", "0"),)
     assert read(asked) == InvokeAsked(function_name="f", payload=b"{}")
@@ -103,11 +108,11 @@ class TestWrites:
     """The fields of a request."""
 
     def test_what_the_service_assumes_is_left_out(self) -> None:
-        """So that the request is the one that SDKs send."""
+        """So that the request is the one that SDKs send (IN-ASK-7)."""
         assert encode_invoke(InvokeAsked(function_name="f", payload=b"[1]")) == (("Content-Length", "3"),)
 
     def test_everything(self) -> None:
-        """The fields of the model, then what the signer made, then the length."""
+        """The fields of the model, then what the signer made, then the length (IN-ASK-7, IN-ASK-10, IN-ASK-11)."""
         asked = InvokeAsked(
             function_name="f",
             payload=b"{}",
@@ -147,14 +152,17 @@ class TestTargets:
 
     @pytest.mark.parametrize(("event", "target"), TARGETS)
     def test_both_ways(self, event: InvokeAsked, target: str) -> None:
-        """Name and qualifier are one segment and one parameter, whatever they are."""
+        """Name and qualifier are one segment and one parameter, whatever they are.
+
+        It shows IN-PATH-1, IN-PATH-2, IN-PATH-3, IN-PATH-5.
+        """
         assert invoke_target(event) == target
         assert find_invoke(target) == InvokeTarget(
             function_name=event.function_name, qualifier=event.qualifier, streaming=event.streaming
         )
 
     def test_in_absolute_form(self) -> None:
-        """A server must take it (RFC 9112, 3.2.2)."""
+        """A server must take it (RFC 9112, 3.2.2; IN-PATH-8)."""
         found = find_invoke("http://host:1/2015-03-31/functions/f/invocations?Qualifier=1")
         assert found == InvokeTarget(function_name="f", qualifier="1", streaming=False)
 
@@ -169,7 +177,7 @@ class TestTargets:
         ],
     )  # fmt: skip
     def test_of_something_else(self, target: str) -> None:
-        """Then it is no Invoke's."""
+        """Then it is no Invoke's (IN-PATH-10)."""
         assert find_invoke(target) is None
 
     @pytest.mark.parametrize(
@@ -178,7 +186,7 @@ class TestTargets:
          ("Qualifier=a=b", "a=b"), ("Qualifier=%E9%", "\ufffd%"), ("&&", "")],
     )  # fmt: skip
     def test_qualifiers(self, query: str, qualifier: str) -> None:
-        """The first one counts; what cannot be decoded stays, or is no text."""
+        """The first one counts; what cannot be decoded stays, or is no text (IN-PATH-6, IN-PATH-7)."""
         found = find_invoke(f"/2015-03-31/functions/%41:B/invocations?{query}")
         assert found == InvokeTarget(function_name="A:B", qualifier=qualifier, streaming=False)
 
@@ -205,7 +213,7 @@ class TestReads:
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "post"])
     def test_other_methods(self, method: str) -> None:
-        """405, with the one that is allowed."""
+        """405, with the one that is allowed (IN-PATH-9)."""
         refusal = read(InvokeAsked(function_name="f"), method=method)
         assert isinstance(refusal, InvokeRefused)
         assert (refusal.status, refusal.error_type) == (405, "MethodNotAllowedException")
@@ -213,7 +221,7 @@ class TestReads:
 
     @pytest.mark.parametrize("kind", ["requestresponse", "Sync", "\udcff"])
     def test_other_invocation_types(self, kind: str) -> None:
-        """400, with what was asked for, in bounds."""
+        """400, with what was asked for, in bounds (IN-ASK-9)."""
         refusal = refused(("x-amz-invocation-type", kind))
         assert (refusal.status, refusal.error_type) == (400, "InvalidParameterValueException")
         assert refusal.message == f"Unknown invocation type {kind!r}"
@@ -221,7 +229,7 @@ class TestReads:
 
     @pytest.mark.parametrize("payload", [b"{", b"\xff", b"a", b" ", b"[" * 100_000, b'{"a":1}x', *NO_JSON])
     def test_what_is_no_json(self, payload: bytes) -> None:
-        """400: a function's event is JSON."""
+        """400: a function's event is JSON (IN-ASK-2)."""
         refusal = refused(payload=payload)
         assert (refusal.status, refusal.error_type) == (400, "InvalidRequestContentException")
         assert refusal.message.startswith("Could not parse request body into json: expected JSON in UTF-8")
@@ -229,11 +237,11 @@ class TestReads:
 
     @pytest.mark.parametrize("payload", NUMBERS)
     def test_numbers_of_any_size(self, payload: bytes) -> None:
-        """They are JSON (RFC 8259, 6), and what becomes of them is the function's business."""
+        """They are JSON (RFC 8259, 6), and what becomes of them is the function's business (IN-ASK-2)."""
         assert decoded(payload=payload) == InvokeAsked(function_name="f", payload=payload)
 
     def test_sizes_of_asynchronous_events(self) -> None:
-        """1 MiB, and 413 above; the streaming path runs ``Event`` like everything else."""
+        """1 MiB, and 413 above; the streaming path runs ``Event`` like everything else (IN-ASK-6)."""
         event = ("x-amz-invocation-type", "Event")
         large = b'"' + b"x" * (MAX_ASYNC_EVENT - 2) + b'"'
         assert isinstance(decoded(event, payload=large), InvokeAsked)
@@ -242,12 +250,27 @@ class TestReads:
         assert isinstance(decoded(payload=large + b" "), InvokeAsked)
 
     def test_too_large(self) -> None:
-        """In the service's words."""
+        """In the service's words (IN-ERROR-17)."""
         assert too_large(6291456) == InvokeRefused(
             status=413,
             error_type="RequestTooLargeException",
             message="Request must be smaller than 6291456 bytes for the InvokeFunction operation",
         )
+
+
+def test_a_durable_execution_is_carried() -> None:
+    """As any other field (IN-ASK-19)."""
+    asked = InvokeAsked(function_name="f", payload=b"{}", headers=(("x-amz-durable-execution-name", "d"),))
+    assert encode_invoke(asked)[0] == ("x-amz-durable-execution-name", "d")
+    assert read(asked) == asked
+
+
+def test_statuses_are_those_of_the_model() -> None:
+    """Of every error that we name and the model has (IN-ERROR-15)."""
+    need_module("botocore")
+    service = importlib.import_module("botocore.session").get_session().get_service_model("lambda")
+    for refusal in (too_large(1), refused(payload=b"{"), refused(("x-amz-invocation-type", "x")), BAD_CONTEXT):
+        assert service.shape_for(refusal.error_type).metadata["error"]["httpStatusCode"] == refusal.status
 
 
 class TestClientContexts:
@@ -265,7 +288,10 @@ class TestClientContexts:
         ],
     )
     def test_taken(self, context: bytes, text: str) -> None:
-        """Control characters, such as the line breaks of a pretty document, become blanks, outer ones are dropped."""
+        """Control characters, such as the line breaks of a pretty document, become blanks, outer ones are dropped.
+
+        It shows IN-ASK-14.
+        """
         asked = decoded(("x-amz-client-context", b2a_base64(context, newline=False).decode()))
         assert asked == InvokeAsked(function_name="f", payload=b"{}", client_context=text)
         assert read(asked) == asked
@@ -276,7 +302,7 @@ class TestClientContexts:
          "eyJhIjoiXHUwMDAw", *(b2a_base64(context, newline=False).decode() for context in NO_JSON)],
     )  # fmt: skip
     def test_refused(self, encoded: str) -> None:
-        """What is no base64, not even ASCII, or no JSON in UTF-8: 400, and nothing else leaves."""
+        """What is no base64, not even ASCII, or no JSON in UTF-8: 400, and nothing else leaves (IN-ASK-13)."""
         assert refused(("x-amz-client-context", encoded)) == BAD_CONTEXT
 
 

@@ -339,7 +339,7 @@ LAME: Final = r"the function failed: ValueError: no legs\n\x1b[2J\x9b, and GrÃ¶Ã
 
 
 def test_the_answer_is_written_as_it_is() -> None:
-    """Every byte of it and none besides."""
+    """Every byte of it and none besides (IN-ANSWER-6)."""
     with LocalLambda(raw) as function:
         assert run("--endpoint", function.url) == (0, BINARY, "")
 
@@ -367,10 +367,17 @@ def test_a_failed_function_is_1_and_the_reason() -> None:
     ],
 )
 def test_a_reason_that_is_no_error_document_says_itself(document: bytes, said: str) -> None:
-    """What is long is cut."""
+    """What is long is cut (IN-ERROR-5)."""
     with scripted(whole("200 OK", document, "X-Amz-Function-Error: Unhandled")) as service:
         code, output, reasons = run("--endpoint", service.url)
     assert (code, output, reason(reasons)) == (1, b"", f"the function failed: {said}")
+
+
+def test_any_function_error_is_a_failure() -> None:
+    """Its value means nothing (IN-ERROR-3)."""
+    with scripted(whole("200 OK", b'{"errorMessage": "m"}', "X-Amz-Function-Error: Other")) as service:
+        code, output, said = run("--endpoint", service.url)
+    assert (code, output, reason(said)) == (1, b"", "the function failed: m")
 
 
 def test_the_tail_of_the_log_is_shown_beside_the_answer() -> None:
@@ -378,6 +385,13 @@ def test_the_tail_of_the_log_is_shown_beside_the_answer() -> None:
     log = base64.b64encode(b"START\r\nREPORT\t1 ms \x1b[2J\n").decode()
     with scripted(whole("200 OK", b"answer", f"X-Amz-Log-Result: {log}")) as service:
         assert run("--endpoint", service.url, "--tail") == (0, b"answer", "START\nREPORT\t1 ms \\x1b[2J\n")
+
+
+def test_a_log_may_begin_in_the_middle_of_a_character() -> None:
+    """And hold any bytes (IN-LOG-5)."""
+    log = base64.b64encode(b"\xb6\xc3\x9fe\n\xff\n").decode()
+    with scripted(whole("200 OK", b"", f"X-Amz-Log-Result: {log}")) as service:
+        assert run("--endpoint", service.url, "--tail") == (0, b"", "\ufffd\u00dfe\n\ufffd\n")
 
 
 def test_a_log_that_is_no_base64_is_shown_as_it_stands() -> None:

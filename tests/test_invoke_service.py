@@ -156,7 +156,7 @@ class TestAsks:
         ],
     )
     def test_calls(self, wire: bytes, event: InvokeAsked) -> None:
-        """Whole, whichever way it is framed and delivered."""
+        """Whole, whichever way it is framed and delivered (IN-ASK-4)."""
         assert hear(wire) == [event]
 
     @pytest.mark.parametrize("length", [b"2, 2", b"2,2", b"2\r\nContent-Length: 2", b"00000000000000000002"])
@@ -177,13 +177,13 @@ class TestAsks:
         ],
     )  # fmt: skip
     def test_others(self, wire: bytes, event: OtherAsked) -> None:
-        """Whole, as received."""
+        """Whole, as received (IN-PATH-10)."""
         assert hear(wire) == [event]
 
     @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT"])
     @pytest.mark.parametrize("path", [WHOLE, STREAMED])
     def test_other_methods(self, path: bytes, method: bytes) -> None:
-        """405 with Allow; to HEAD without the document, whose length is said."""
+        """405 with Allow; to HEAD without the document, whose length is said (IN-PATH-9)."""
         wire = post(path).replace(b"POST", method)
         assert [type(event) for event in hear(wire)] == [InvokeViolation]
         service = new(wire)
@@ -227,7 +227,7 @@ class TestTooLarge:
     @pytest.mark.parametrize("path", [WHOLE, STREAMED, b"/", b"/a?b"])
     @pytest.mark.parametrize("body", [b"x" * (LIMIT + 1), b"x" * 500])
     def test_read_to_its_end(self, path: bytes, body: bytes) -> None:
-        """Who only reads after he wrote hears of it; a request that is no Invoke likewise."""
+        """Who only reads after he wrote hears of it; a request that is no Invoke likewise (IN-ERROR-17)."""
         for wire in (post(path, body=body), chunked(path, body), chunked(path, *[body[:3]] * 6)):
             assert hear(wire) == [TOO_LARGE]
             service = asked(wire)
@@ -261,7 +261,10 @@ class TestTooLarge:
     @pytest.mark.parametrize("path", [WHOLE, b"/"])
     @pytest.mark.parametrize("length", [LIMIT + 1, 10**15])
     def test_never_asked_for(self, path: bytes, length: int) -> None:
-        """Who asks first is refused before he sends, and the connection ends: he might send all the same."""
+        """Who asks first is refused before he sends, and the connection ends: he might send all the same.
+
+        It shows IN-ASK-22.
+        """
         wire = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n" % (path, EXPECT, length)
         assert hear(wire) == [TOO_LARGE]
         service = asked(wire)
@@ -273,7 +276,7 @@ class TestTooLarge:
         assert (service.must_close, service.next_event()) == (True, PAUSED)
 
     def test_the_largest(self) -> None:
-        """6 MiB."""
+        """6 MiB (IN-ASK-5)."""
         for more in (0, 1):
             service = InvokeServiceConnection()
             service.receive_data(post(body=b" " * (MAX_INVOKE_EVENT - 2 + more) + b"{}"))
@@ -296,7 +299,7 @@ class TestExpect:
 
     @pytest.mark.parametrize("path", [WHOLE, STREAMED, b"/"])
     def test_asked(self, path: bytes) -> None:
-        """Once, and once answered; then the body comes."""
+        """Once, and once answered; then the body comes (IN-ASK-22)."""
         wire = post(path, EXPECT)
         assert [type(event) for event in hear(wire)[:1]] == [ContinueAsked]
         service = new(wire[:-2])
@@ -325,7 +328,7 @@ class TestExpect:
         assert_refused(service, Continue())
 
     def test_refused_instead(self) -> None:
-        """Then the connection ends: nobody knows whether the body comes."""
+        """Then the connection ends: nobody knows whether the body comes (IN-STREAM-18)."""
         service = new(post(WHOLE, EXPECT)[:-2])
         assert heard(service) == [ContinueAsked()]
         assert_refused(service, ANSWERED, ACCEPTED, CHUNK, COMPLETE, FAILED)
@@ -357,7 +360,7 @@ class TestAnswers:
     """Every answer as its bytes, fields in the order in which AWS was recorded to send them."""
 
     def test_whole(self) -> None:
-        """Date, type, length, connection, request id, what the function was, version, log, trace."""
+        """Date, type, length, connection, request id, what the function was, version, log, trace (IN-ANSWER-14)."""
         service = asked()
         answer = InvokeAnswered(
             payload=b"[]",
@@ -386,7 +389,7 @@ class TestAnswers:
     def test_streamed(self) -> None:
         """Date, type, framing, connection, request id, version, trace, the function's type; one message a chunk.
 
-        It shows ES-MESSAGE-7, ES-MESSAGE-14.
+        It shows ES-MESSAGE-7, ES-MESSAGE-14, IN-STREAM-1, IN-STREAM-3, IN-STREAM-4.
         """
         service = asked(post(STREAMED))
         accepted = InvokeAccepted(
@@ -431,7 +434,10 @@ class TestAnswers:
         assert service.turn is Turn.IDLE
 
     def test_to_http_1_0(self) -> None:
-        """A stream ends with its connection, each message as it is; a whole answer is counted."""
+        """A stream ends with its connection, each message as it is; a whole answer is counted.
+
+        It shows IN-STREAM-6, IN-STREAM-18.
+        """
         service = asked(post(STREAMED, version=b"1.0"))
         assert service.send(ACCEPTED).startswith(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\nConnection: close\r\n"
@@ -445,7 +451,7 @@ class TestAnswers:
         assert not service.must_close
 
     def test_without_a_body(self) -> None:
-        """204 has neither body nor length."""
+        """204 has neither body nor length (IN-ANSWER-4)."""
         assert asked().send(InvokeAnswered(status=204, content_type="")) == (
             b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n"
         )
@@ -454,7 +460,7 @@ class TestAnswers:
         )
 
     def test_refusals(self) -> None:
-        """In Lambda's words, or in plain ones for what is no HTTP."""
+        """In Lambda's words, or in plain ones for what is no HTTP (IN-ERROR-9)."""
         for wire in (post(), post(STREAMED)):
             assert asked(wire).send(InvokeRefused(status=429, error_type="E", message="m", request_id="id")) == (
                 b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: 29\r\n"
@@ -604,7 +610,7 @@ class TestConnection:
 
     @pytest.mark.parametrize("wire", [post(WHOLE, b"Connection: close\r\n"), post(version=b"1.0")])
     def test_the_caller_wants_it_closed(self, wire: bytes) -> None:
-        """Then the answer says so, and nothing more is read."""
+        """Then the answer says so, and nothing more is read (IN-STREAM-18)."""
         service = asked(wire + post())
         assert not service.must_close
         assert b"Connection: close\r\n" in service.send(ANSWERED)

@@ -159,7 +159,7 @@ class Recorder:
 
 
 def test_a_stream_is_held_back_and_an_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stream has a bucket of its own; without the option nobody has one."""
+    """Each stream has a bucket of its own; without the option nobody has one (IN-STREAM-15)."""
     recorder = Recorder()
     monkeypatch.setattr("lambda_wire.local.environment.Throttle", recorder.throttle)
 

@@ -172,7 +172,7 @@ def test_a_region_of_the_user_counts() -> None:
     ],
 )
 def test_a_child_that_dies_is_reported_and_replaced(app: Path, how: str, message: str) -> None:
-    """Its caller gets Runtime.ExitError; the next one a new process."""
+    """Its caller gets Runtime.ExitError; the next one a new process (IN-ERROR-8)."""
     with running_local("app.die", cwd=app) as local:
         before = json.loads(local.invoke(b"1")[2])
         status, headers, body = local.invoke(json.dumps(how).encode(), {"X-Amzn-RequestId": "it"})
@@ -253,7 +253,7 @@ def test_a_command_that_cannot_be_started_is_reported(app: Path) -> None:
 
 
 def test_a_timeout_kills_the_process_group_and_replaces_it(app: Path) -> None:
-    """The caller of Invoke is told in AWS's words, the caller of the URL gets 502, or is cut midway."""
+    """The caller of Invoke is told in AWS's words, the caller of the URL gets 502, or is cut midway (IN-ERROR-7)."""
     with running_local("app.hang", cwd=app, options=["--timeout", "1"]) as local:
         status, headers, body = local.invoke(b"{}", {"X-Amzn-RequestId": "it"})
         assert (status, headers["x-amz-function-error"]) == (200, "Unhandled")

@@ -66,7 +66,7 @@ def post(
 
 
 def test_boto3_invokes_a_function(function: Function, aws: Any) -> None:
-    """Payload in, payload out; version and request id in the headers."""
+    """Payload in, payload out; version and request id in the headers (IN-ANSWER-1, IN-ANSWER-11, IN-ANSWER-12)."""
     answer = aws.invoke(FunctionName="any", Payload=b'{"a": [1]}')
     assert json.loads(answer["Payload"].read()) == {"a": [1]}
     assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
@@ -75,7 +75,7 @@ def test_boto3_invokes_a_function(function: Function, aws: Any) -> None:
 
 
 def test_boto3_learns_of_a_function_error(function: Function, aws: Any) -> None:
-    """Status 200, FunctionError, and the document as the payload."""
+    """Status 200, FunctionError, and the document as the payload (IN-ANSWER-1, IN-ERROR-1, IN-ERROR-2, IN-ERROR-4)."""
 
     def fail(_: object, __: object) -> object:
         raise ValueError("no")
@@ -88,7 +88,7 @@ def test_boto3_learns_of_a_function_error(function: Function, aws: Any) -> None:
 
 
 def test_boto3_passes_client_context_and_tenant(function: Function, aws: Any) -> None:
-    """Decoded from base64, raw UTF-8, line breaks as blanks."""
+    """Decoded from base64, raw UTF-8, line breaks as blanks (IN-ASK-14, IN-ASK-16)."""
     context = json.dumps({"custom": {"ключ": "é"}}, ensure_ascii=False, indent=1)
     aws.invoke(
         FunctionName="any", ClientContext=base64.b64encode(context.encode()).decode(), TenantId="blue", Payload=b"{}"
@@ -99,7 +99,7 @@ def test_boto3_passes_client_context_and_tenant(function: Function, aws: Any) ->
 
 
 def test_boto3_invokes_asynchronously(function: Function, aws: Any) -> None:
-    """202 and nothing else, before the function has run."""
+    """202 and nothing else, before the function has run (IN-ANSWER-2, IN-ANSWER-4)."""
     release = threading.Event()
 
     def wait(_: object, __: object) -> object:
@@ -125,14 +125,14 @@ def test_an_asynchronous_stream_is_thrown_away(function: Function, fn: LocalLamb
 
 
 def test_boto3_tries_without_running(function: Function, aws: Any) -> None:
-    """DryRun: 204, and the function is not called."""
+    """DryRun: 204, and the function is not called (IN-ANSWER-3)."""
     answer = aws.invoke(FunctionName="any", InvocationType="DryRun", Payload=b"{}")
     assert (answer["StatusCode"], answer["Payload"].read()) == (204, b"")
     assert function.calls == []
 
 
 def test_boto3_sends_nothing(function: Function, aws: Any) -> None:
-    """No payload is an empty object."""
+    """No payload is an empty object (IN-ASK-3, IN-ASK-4)."""
     assert json.loads(aws.invoke(FunctionName="any")["Payload"].read()) == {}
 
 
@@ -169,17 +169,18 @@ def test_an_event_of_6_mib_passes(function: Function, aws: Any) -> None:
 
 
 def test_a_stream_is_given_whole(function: Function, fn: LocalLambda) -> None:
-    """Prelude and all, as octets (recorded 2026-09)."""
+    """Prelude and all, as octets (recorded 2026-09; IN-ANSWER-8, IN-ANSWER-9)."""
     function.answer = lambda _, __: HttpResponse(headers={"content-type": "text/plain"}, body=["a", "b"])
     status, headers, body = post(fn)
     assert (status, headers["content-type"]) == (200, "application/octet-stream")
+    assert headers["x-amzn-remapped-content-length"] == "0"
     prelude, _, rest = body.partition(b"\0" * 8)
     assert json.loads(prelude)["statusCode"] == 200
     assert rest == b"ab"
 
 
 def test_error_trailers_win_over_the_bytes_before_them(function: Function, fn: LocalLambda) -> None:
-    """As managed instances do (emulator, observed)."""
+    """As managed instances do (emulator, observed; IN-ERROR-6)."""
 
     def body() -> Iterator[bytes]:
         yield b"begun"
@@ -194,7 +195,10 @@ def test_error_trailers_win_over_the_bytes_before_them(function: Function, fn: L
 @pytest.mark.parametrize("over", [0, 1])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_response_has_6_mib_and_100_bytes(function: Function, fn: LocalLambda, streamed: bool, over: int) -> None:
-    """One byte more is refused to the runtime, and its caller gets a document; the next invocation is served."""
+    """One byte more is refused to the runtime, and its caller gets a document; the next invocation is served.
+
+    It shows IN-ANSWER-6, IN-ANSWER-10.
+    """
     data = b"x" * (6 * 1024 * 1024 + 100 + over)
     function.answer = lambda _, __: StreamingResponse([data[:100], data[100:]]) if streamed else data
     status, headers, body = post(fn)
@@ -232,7 +236,7 @@ def test_a_stream_that_goes_on_for_ever_is_stopped(function: Function, fn: Local
 
 
 def test_ids_of_the_caller_are_honoured(function: Function, fn: LocalLambda) -> None:
-    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back."""
+    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back (IN-ASK-17, IN-ASK-18)."""
     _, headers, _ = post(fn, x_amzn_requestid="my-id", x_amzn_trace_id="Root=1-0-0;Sampled=1")
     assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id == "my-id"
     assert headers["x-amzn-trace-id"] == "Root=1-0-0;Sampled=1"
@@ -240,14 +244,14 @@ def test_ids_of_the_caller_are_honoured(function: Function, fn: LocalLambda) -> 
 
 @pytest.mark.parametrize("given", ["a/b", "..", "a b", "a%2Fb", "\u00e9", "x" * 129])
 def test_an_id_that_cannot_stand_in_a_path_is_replaced(function: Function, fn: LocalLambda, given: str) -> None:
-    """A runtime could not answer it, and would be given it again and again."""
+    """A runtime could not answer it, and would be given it again and again (IN-ASK-18)."""
     _, headers, body = post(fn, b"1", x_amzn_requestid=given)
     assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id != given
     assert (body, len(function.calls)) == (b"1", 1)
 
 
 def test_an_id_may_hold_whatever_needs_no_escape(function: Function, fn: LocalLambda) -> None:
-    """Up to 128 characters."""
+    """Up to 128 characters (IN-ASK-18)."""
     given = "-._~aZ09" * 16
     assert post(fn, x_amzn_requestid=given)[1]["x-amzn-requestid"] == given
     assert function.calls[0][1].aws_request_id == given

@@ -101,6 +101,16 @@ def test_a_trailer_that_is_no_text(served: Any, raw: str, text: str) -> None:
     assert answer(served, **asked) == ([b"begun"], {"ErrorCode": text, "ErrorDetails": "{}"})
 
 
+@pytest.mark.parametrize(("fields", "kind"), [("Content-Type: text/x-own\r\n", "text/x-own"), ("", "application/json")])
+def test_the_content_type_is_the_runtimes(served: Any, fields: str, kind: str) -> None:
+    """To both kinds of callers; JSON where it gave none (IN-ANSWER-7, IN-STREAM-2)."""
+    arguments = {"FunctionName": "any", "Payload": json.dumps({"path": "response", "fields": fields, "body": "{}"})}
+    invoked, streamed = served.invoke(**arguments), served.invoke_with_response_stream(**arguments)
+    assert whole(streamed) == ([b"{}"], {})
+    assert invoked["ResponseMetadata"]["HTTPHeaders"]["content-type"] == kind
+    assert streamed["ResponseMetadata"]["HTTPHeaders"]["x-amzn-remapped-content-type"] == kind
+
+
 @pytest.mark.parametrize("byte", ["\x01", "\xff", "\U0001f600".encode().decode("latin-1")])
 def test_a_document_that_fits_no_message(served: Any, byte: str) -> None:
     """As JSON it is several times as large: as much is told as one message holds, and the stream has its end.

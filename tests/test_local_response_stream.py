@@ -38,7 +38,10 @@ def sdk_around(handler: Handler) -> Iterator[Any]:
 
 
 def test_each_chunk_is_seen_before_the_next_is_written() -> None:
-    """The function waits until its caller has the event of the chunk before; nothing is held back or joined."""
+    """The function waits until its caller has the event of the chunk before; nothing is held back or joined.
+
+    It shows IN-STREAM-5.
+    """
     seen = threading.Semaphore(0)
     written = []
 
@@ -87,7 +90,7 @@ def test_chunks_that_are_written_at_once_stay_apart() -> None:
 def test_the_prelude_is_not_taken_away() -> None:
     """JSON, eight NULs and body arrive as they were written; the integration type stands in the remapped header.
 
-    It shows ES-MESSAGE-11.
+    It shows ES-MESSAGE-11, IN-STREAM-1.
     """
 
     def handler(_: object, __: object) -> object:
@@ -121,7 +124,10 @@ def test_the_prelude_is_not_taken_away() -> None:
     ],
 )
 def test_whatever_a_handler_returns(result: object, chunks: list[object], content_type: str) -> None:
-    """A plain result is one PayloadChunk, an empty stream is none; the remapped type is the function's."""
+    """A plain result is one PayloadChunk, an empty stream is none; the remapped type is the function's.
+
+    It shows IN-STREAM-2, IN-STREAM-10.
+    """
     with sdk_around(lambda _, __: result) as aws:
         answer = aws.invoke_with_response_stream(FunctionName="any")
         received, complete = whole(answer)
@@ -130,7 +136,7 @@ def test_whatever_a_handler_returns(result: object, chunks: list[object], conten
 
 
 def test_the_ids_are_those_of_the_invocation() -> None:
-    """Request id, trace id and executed version, as the runtime was told them."""
+    """Request id, trace id and executed version, as the runtime was told them (IN-ANSWER-12, IN-ANSWER-13)."""
     contexts: list[Any] = []
     with sdk_around(lambda _, context: contexts.append(context)) as aws:
         answer = aws.invoke_with_response_stream(FunctionName="any")
@@ -199,6 +205,15 @@ def test_messages_are_written_as_aws_writes_them() -> None:
     assert answer.headers["transfer-encoding"] == "chunked"
 
 
+def test_messages_are_not_compressed() -> None:
+    """Whatever the caller would take (IN-STREAM-8)."""
+    with connected(lambda _, __: StreamingResponse([b"a"])) as connection:
+        connection.request("POST", PATH, headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        assert [payload for _, payload in messages(answer.read())] == [b"a", b"{}"]
+    assert answer.headers["content-encoding"] is None
+
+
 # -- what is asked
 
 
@@ -220,7 +235,7 @@ def test_all_that_invoke_takes_is_taken() -> None:
 
 @pytest.mark.parametrize("kind", ["RequestResponse", "DryRun", "Event"])
 def test_every_invocation_type_runs_the_function(kind: str) -> None:
-    """Unlike Invoke's: 200, and the stream (recorded 2026-09)."""
+    """Unlike Invoke's: 200, and the stream (recorded 2026-09; IN-STREAM-12)."""
     with sdk_around(lambda event, _: StreamingResponse([str(event)])) as aws:
         answer = aws.invoke_with_response_stream(FunctionName="any", InvocationType=kind, Payload="5")
         assert (answer["StatusCode"], whole(answer)) == (200, ([b"5"], {}))
@@ -300,7 +315,7 @@ def test_a_failure_without_stream_is_no_chunk() -> None:
 
 @pytest.mark.parametrize("kind", [None, "None", "Tail"])
 def test_the_end_of_the_log_is_given_to_who_asks(kind: str | None) -> None:
-    """START, END and REPORT of this invocation; nothing without ``LogType="Tail"``."""
+    """START, END and REPORT of this invocation; nothing without ``LogType="Tail"`` (IN-LOG-2, IN-LOG-3)."""
     asked = {} if kind is None else {"LogType": kind}
     with sdk_around(lambda _, __: StreamingResponse(["a"])) as aws:
         for _ in range(2):
@@ -308,6 +323,7 @@ def test_the_end_of_the_log_is_given_to_who_asks(kind: str | None) -> None:
             chunks, complete = whole(answer)
             assert chunks == [b"a"]
             assert complete.keys() == ({"LogResult"} if kind == "Tail" else set())
+            assert "x-amz-log-result" not in answer["ResponseMetadata"]["HTTPHeaders"]
             request_id = answer["ResponseMetadata"]["RequestId"]
             if kind == "Tail":
                 first, *_, end, report = log_of(complete["LogResult"]).splitlines()
@@ -339,7 +355,7 @@ def test_one_connection_carries_stream_after_stream(caplog: pytest.LogCaptureFix
 
 
 def test_a_caller_who_leaves_does_not_disturb_the_function() -> None:
-    """It runs to its end, its bytes are thrown away, and the next call works."""
+    """It runs to its end, its bytes are thrown away, and the next call works (IN-ASK-23)."""
     left, ended = threading.Event(), threading.Event()
 
     def body() -> Iterator[bytes]:

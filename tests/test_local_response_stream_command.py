@@ -90,7 +90,7 @@ def test_a_failure_is_told_at_the_end(
 
     So say AWS's documents and the tests of its client for .NET; a recording of 2026-09 has no such members.
 
-    It shows ES-MESSAGE-21, ES-MESSAGE-25.
+    It shows ES-MESSAGE-21, ES-MESSAGE-25, IN-LOG-6, IN-STREAM-16.
     """
     event = json.dumps({"how": how, **before})
     answer = failing.invoke_with_response_stream(FunctionName="any", LogType="Tail", Payload=event)
@@ -123,7 +123,10 @@ def test_a_runtime_that_cannot_start_is_told_at_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("streams", [True, False])
 def test_the_end_of_the_log_holds_what_the_function_printed(tmp_path: Path, streams: bool) -> None:
-    """To stdout and stderr, in this invocation and in no other; the terminal shows it, too (ES-MESSAGE-18)."""
+    """To stdout and stderr, in this invocation and in no other; the terminal shows it, too.
+
+    It shows ES-MESSAGE-18, IN-LOG-1.
+    """
     with sdk_around("app.talk", tmp_path) as (aws, local):
 
         def log(lines: int) -> str:
@@ -156,12 +159,14 @@ def test_the_end_of_the_log_holds_what_the_function_printed(tmp_path: Path, stre
 
 
 def test_invoke_gives_no_log_to_who_does_not_ask(tmp_path: Path) -> None:
-    """Nor to a caller who does not wait."""
+    """Nor to a caller who does not wait (IN-LOG-3, IN-LOG-4)."""
     with sdk_around("app.talk", tmp_path) as (aws, _):
         payload = json.dumps({"lines": 1, "streams": False})
         assert "LogResult" not in aws.invoke(FunctionName="any", Payload=payload)
-        later = aws.invoke(FunctionName="any", Payload=payload, InvocationType="Event", LogType="Tail")
-        assert "LogResult" not in later
+        for kind in ("Event", "DryRun"):
+            assert "LogResult" not in aws.invoke(
+                FunctionName="any", Payload=payload, InvocationType=kind, LogType="Tail"
+            )
 
 
 def test_invoke_gives_the_log_of_a_failure(tmp_path: Path) -> None:

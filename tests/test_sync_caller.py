@@ -153,7 +153,7 @@ def recorder(count: int = 1) -> Iterator[tuple[str, list[Received]]]:
 @pytest.mark.parametrize("token", ["", TOKEN])
 @pytest.mark.parametrize(("name", "qualifier"), NAMES)
 def test_botocore_signs_what_arrives(signer: Callable[..., Sign], name: str, qualifier: str, token: str) -> None:
-    """The signature that arrives is the one of the request that arrives, whatever the path holds."""
+    """The signature that arrives is the one of the request that arrives, whatever the path holds (IN-ASK-20)."""
     with recorder() as (url, arrived), sync.connect_caller(url, sign=signer(token)) as caller:
         assert caller.invoke(name, b'"END"', qualifier=qualifier, log_type="Tail", tenant_id="a  b").payload == b"{}"
     (received,) = arrived
