@@ -138,7 +138,10 @@ def test_an_empty_stream_has_a_head_and_an_end(body: Any) -> None:
 
 @pytest.mark.parametrize("body", [pieces(), async_pieces()])
 def test_an_http_response_begins_with_its_prelude(body: Any) -> None:
-    """JSON and delimiter are two chunks that leave with the head; the body follows in writes of its own."""
+    """JSON and delimiter are two chunks that leave with the head; the body follows in writes of its own.
+
+    It shows FU-PRELUDE-1, FU-PRELUDE-11.
+    """
     runtime = served(returning(HttpResponse(status_code=201, headers={"a": "b"}, cookies=["c=d"], body=body)))
     assert runtime.said[0] == ResponseStarted(
         request_id="id-1", content_type="application/vnd.awslambda.http-integration-response"

@@ -65,7 +65,10 @@ class TestEvent:
     """HTTP request -> payload format 2.0."""
 
     def test_a_recorded_get(self) -> None:
-        """A GET without a body gives the event that was recorded, key order too; header order means nothing."""
+        """A GET without a body gives the event that was recorded, key order too; header order means nothing.
+
+        It shows FU-EVENT-1, FU-EVENT-2, FU-EVENT-4, FU-EVENT-15, FU-EVENT-25, FU-EVENT-26, FU-EVENT-28, FU-EVENT-29.
+        """
         sent = (("host", "urlid.lambda-url.us-east-1.on.aws"), ("user-agent", "probe/1"), ("connection", "close"))
         event = function_url_event(request(headers=sent))
         recorded = {
@@ -107,7 +110,7 @@ class TestEvent:
             assert list(members(event, *keys)) == list(members(recorded, *keys))
 
     def test_the_order_of_all_keys(self) -> None:
-        """The cookies stand before headers, the query after them, the body before its flag."""
+        """The cookies stand before headers, the query after them, the body before its flag (FU-EVENT-1)."""
         sent = (("cookie", "a=1"), ("content-type", "text/plain"))
         event = function_url_event(request("/?q=1", method="POST", headers=sent, body=b"hi"))
         assert list(event) == [
@@ -116,7 +119,10 @@ class TestEvent:
         ]  # fmt: skip
 
     def test_a_recorded_path_and_query(self) -> None:
-        """Both rawPath and rawQueryString stay as received; path and parameters are decoded."""
+        """Both rawPath and rawQueryString stay as received; path and parameters are decoded.
+
+        It shows FU-EVENT-6, FU-EVENT-7, FU-EVENT-8, FU-EVENT-9.
+        """
         query = "dup=one&dup=two%2Cthree&plus=a+b&encoded=a%2Bb&empty=&bare&%65nc=one&enc=two"
         event = function_url_event(request("/a%2Fb/%E2%98%83/space%20here?" + query))
         assert event["rawPath"] == "/a%2Fb/%E2%98%83/space%20here"
@@ -133,7 +139,7 @@ class TestEvent:
 
     @pytest.mark.parametrize("target", ["/", "/?"])
     def test_no_query(self, target: str) -> None:
-        """An empty query is an empty string and no parameters."""
+        """An empty query is an empty string and no parameters (FU-EVENT-8, FU-EVENT-10)."""
         event = function_url_event(request(target))
         assert event["rawQueryString"] == ""
         assert "queryStringParameters" not in event
@@ -145,23 +151,23 @@ class TestEvent:
         assert event["queryStringParameters"] == {"a": "b?c", "": "d"}
 
     def test_recorded_cookies(self) -> None:
-        """One entry a pair over all Cookie lines; the header stays, its lines joined."""
+        """One entry a pair over all Cookie lines; the header stays, its lines joined (FU-EVENT-19, FU-EVENT-20)."""
         event = function_url_event(request(headers=(("cookie", "a=1; b=two"), ("cookie", "c=3"))))
         assert event["cookies"] == ["a=1", "b=two", "c=3"]
         assert part(event, "headers", "cookie") == "a=1; b=two,c=3"
 
     @pytest.mark.parametrize("value", ["", " ; ;"])
     def test_no_cookies(self, value: str) -> None:
-        """Without a pair there is no key."""
+        """Without a pair there is no key (FU-EVENT-21)."""
         assert "cookies" not in function_url_event(request(headers=(("cookie", value),)))
 
     def test_joins_headers(self) -> None:
-        """Repeated headers are joined with a comma."""
+        """Repeated headers are joined with a comma (FU-EVENT-11)."""
         event = function_url_event(request(headers=(("x-a", "one"), ("x-b", "1"), ("x-a", "two,three"))))
         assert part(event, "headers", "x-a") == "one,two,three"
 
     def test_takes_headers_of_the_connection_away(self) -> None:
-        """Connection and Transfer-Encoding are gone; the length is that of the body in the event."""
+        """Connection and Transfer-Encoding are gone; the length is that of the body in the event (FU-EVENT-13)."""
         sent = (("connection", "close"), ("transfer-encoding", "chunked"), ("content-length", "99"))
         headers = members(function_url_event(request(method="POST", headers=sent, body=b"abc")), "headers")
         assert not {"connection", "transfer-encoding"} & headers.keys()
@@ -172,12 +178,15 @@ class TestEvent:
         [("GET", b"", "0"), ("DELETE", b"", "0"), ("HEAD", b"", None), ("OPTIONS", b"", None), ("OPTIONS", b"a", "1")],
     )
     def test_recorded_lengths(self, method: str, body: bytes, length: str | None) -> None:
-        """content-length is 0 with GET and absent with HEAD and OPTIONS."""
+        """content-length is 0 with GET and absent with HEAD and OPTIONS (FU-EVENT-14)."""
         headers = members(function_url_event(request(method=method, body=body)), "headers")
         assert headers.get("content-length") == length
 
     def test_keeps_forwarded_for_and_host(self) -> None:
-        """The client's X-Forwarded-For is kept, its other forwarding headers are not; sourceIp is the peer."""
+        """The client's X-Forwarded-For is kept, its other forwarding headers are not; sourceIp is the peer.
+
+        It shows FU-EVENT-15, FU-EVENT-18, FU-EVENT-24.
+        """
         sent = (("x-forwarded-for", "198.51.100.1"), ("x-forwarded-proto", "gopher"), ("host", "other"))
         event = function_url_event(request(headers=sent))
         assert part(event, "headers", "x-forwarded-for") == "198.51.100.1"
@@ -186,13 +195,16 @@ class TestEvent:
         assert part(event, "requestContext", "http", "sourceIp") == "192.0.2.7"
 
     def test_gives_a_host_and_no_user_agent(self) -> None:
-        """Where the client says nothing, the host is the URL's and the user agent is empty."""
+        """Where the client says nothing, the host is the URL's and the user agent is empty.
+
+        It shows FU-EVENT-18, FU-EVENT-26.
+        """
         event = function_url_event(request())
         assert part(event, "headers", "host") == "urlid.lambda-url.us-east-1.on.aws"
         assert part(event, "requestContext", "http", "userAgent") == ""
 
     def test_is_always_text(self) -> None:
-        """Header bytes that are not UTF-8 are replaced, so that the event can be encoded."""
+        """Header bytes that are not UTF-8 are replaced, so that the event can be encoded (FU-EVENT-22)."""
         event = function_url_event(request(headers=(("x-a", "\udcff☃"),)))
         assert part(event, "headers", "x-a") == "\ufffd☃"
         json.dumps(event, ensure_ascii=False).encode()
@@ -215,7 +227,7 @@ class TestEvent:
         ],
     )
     def test_bodies(self, content_type: str | None, body: bytes, in_event: str, *, is_base64: bool) -> None:
-        """Text types travel as text, everything else in base64."""
+        """Text types travel as text, everything else in base64 (FU-EVENT-32, FU-EVENT-33, FU-EVENT-34)."""
         sent = (("content-type", content_type),) if content_type is not None else ()
         event = function_url_event(request(method="POST", headers=sent, body=body))
         assert event["body"] == in_event
@@ -223,18 +235,23 @@ class TestEvent:
 
     @pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream"])
     def test_no_body(self, content_type: str) -> None:
-        """An empty body is absent and in no base64."""
+        """An empty body is absent and in no base64 (FU-EVENT-31)."""
         event = function_url_event(request(headers=(("content-type", content_type),)))
         assert "body" not in event
         assert event["isBase64Encoded"] is False
 
     @given(time_ms=st.integers(0, 4102444800000))
     def test_times(self, time_ms: int) -> None:
-        """The time is the CLF time of timeEpoch, in English."""
+        """The time is the CLF time of timeEpoch, in English (FU-EVENT-27)."""
         event = function_url_event(request(time_ms=time_ms))
         shown = part(event, "requestContext", "time")
         assert isinstance(shown, str)
         assert datetime.strptime(shown, "%d/%b/%Y:%H:%M:%S %z") == datetime.fromtimestamp(time_ms // 1000, UTC)
+
+    def test_times_have_two_digits(self) -> None:
+        """Also the day (FU-EVENT-4, FU-EVENT-27)."""
+        shown = part(function_url_event(request(time_ms=0)), "requestContext", "time")
+        assert shown == "01/Jan/1970:00:00:00 +0000"
 
     @given(query=st.text("ab%=&+1 ", max_size=24).map(lambda text: "a=&" + text))
     def test_reads_queries_as_urllib_does(self, query: str) -> None:
@@ -254,7 +271,7 @@ class TestStreamedHead:
     """Prelude -> response head."""
 
     def test_a_recorded_head(self) -> None:
-        """Content-Type, one Set-Cookie a cookie in order, then the rest in lower case."""
+        """Content-Type, one Set-Cookie a cookie in order, then the rest in lower case (FU-HEAD-6, FU-HEAD-8)."""
         prelude = Prelude(
             status_code=206,
             headers=(("X-Owned", "stream"), ("Content-Type", "application/x-owned-stream")),
@@ -271,11 +288,11 @@ class TestStreamedHead:
         )
 
     def test_defaults(self) -> None:
-        """Without a content type the body is octets."""
+        """Without a content type the body is octets (FU-HEAD-4)."""
         assert streamed_head(Prelude()) == (200, (OCTETS,))
 
     def test_has_one_content_type(self) -> None:
-        """The last of several casings counts."""
+        """The last of several casings counts (FU-HEAD-5)."""
         assert streamed_head(Prelude(headers=(("Content-Type", "a/b"), ("content-type", "c/d"))))[1] == (
             ("content-type", "c/d"),
         )
@@ -284,7 +301,7 @@ class TestStreamedHead:
         "name", ["Connection", "Content-Length", "Date", "SERVER", "x-amzn-RequestId", "WWW-Authenticate"]
     )
     def test_remaps(self, name: str) -> None:
-        """What is the service's to say is renamed."""
+        """What is the service's to say is renamed (FU-HEAD-9, FU-HEAD-10)."""
         headers = streamed_head(Prelude(headers=((name, "v"),)))[1]
         assert headers == (OCTETS, (f"x-amzn-remapped-{name.lower()}", "v"))
 
@@ -292,11 +309,22 @@ class TestStreamedHead:
         "name", ["Transfer-Encoding", "Keep-Alive", "trailer", "TE", "Upgrade", "Proxy-Connection"]
     )
     def test_drops(self, name: str) -> None:
-        """What belongs to one connection is dropped."""
+        """What belongs to one connection is dropped (FU-HEAD-11)."""
         assert streamed_head(Prelude(headers=((name, "v"),)))[1] == (OCTETS,)
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("Authorization", "Content-MD5", "Expect", "Host"),
+            *("Max-Forwards", "Proxy-Authenticate", "User-Agent", "Via"),
+        ],
+    )
+    def test_passes_on(self, name: str) -> None:
+        """What API Gateway renames or drops, and nobody knows of function URLs (FU-HEAD-12)."""
+        assert streamed_head(Prelude(headers=((name, "v"),)))[1] == (OCTETS, (name.lower(), "v"))
+
     def test_says_what_works_elsewhere_only(self) -> None:
-        """Multi-value headers are an error at a function URL."""
+        """Multi-value headers are an error at a function URL (FU-PRELUDE-32)."""
         with pytest.raises(Malformed, match="API Gateway REST APIs only"):
             streamed_head(Prelude(multi_value_headers=(("x", ("1", "2")),)))
 
@@ -309,7 +337,7 @@ class TestBufferedResponse:
     """JSON result -> response, as a function URL in BUFFERED mode answers."""
 
     def test_a_recorded_response(self) -> None:
-        """Cookies among the headers come before those of cookies."""
+        """Cookies among the headers come before those of cookies (FU-BODY-20, FU-HEAD-7)."""
         result = {
             "statusCode": 202,
             "headers": {"Content-Type": "application/x-owned", "X-Owned": "yes", "Set-Cookie": "header=c"},
@@ -341,16 +369,19 @@ class TestBufferedResponse:
         ],
     )
     def test_other_json(self, payload: bytes, body: bytes) -> None:
-        """Without statusCode the result is the body, a string without its quotes."""
+        """Without statusCode the result is the body, a string without its quotes.
+
+        It shows FU-BODY-22, FU-BODY-23, FU-BODY-25.
+        """
         assert buffered_response(payload) == (200, (JSON,), body)
 
     @pytest.mark.parametrize("payload", [b'A\0\xff\n{"token":1}', b"\x89PNG", b"{", b"[" * 100_000])
     def test_no_json(self, payload: bytes) -> None:
-        """What is no JSON is octets."""
+        """What is no JSON is octets (FU-BODY-24)."""
         assert buffered_response(payload) == (200, (OCTETS,), payload)
 
     def test_recorded_binary(self) -> None:
-        """A body in base64 is decoded."""
+        """A body in base64 is decoded (FU-BODY-27)."""
         result = {
             "statusCode": 201,
             "headers": {"Content-Type": "application/octet-stream"},
@@ -375,7 +406,7 @@ class TestBufferedResponse:
         ],
     )
     def test_lenient_base64(self, text: str, decoded: bytes) -> None:
-        """Bad base64 is decoded as far as it goes; the first line was recorded."""
+        """Bad base64 is decoded as far as it goes; the first line was recorded (FU-BODY-28)."""
         assert answer({"statusCode": 200, "body": text, "isBase64Encoded": True}) == (200, (JSON,), decoded)
 
     @given(data=st.binary(max_size=30))
@@ -390,16 +421,16 @@ class TestBufferedResponse:
         [({"not": "string"}, b'{"not":"string"}'), (["é"], '["é"]'.encode()), (7, b"7"), (True, b"true"), (None, b"")],
     )
     def test_bodies_that_are_no_string(self, body: object, sent: bytes) -> None:
-        """Their JSON text is the body; the first was recorded."""
+        """Their JSON text is the body; the first was recorded (FU-BODY-21, FU-BODY-26)."""
         assert answer({"statusCode": 200, "body": body}) == (200, (JSON,), sent)
 
     def test_no_body(self) -> None:
-        """A status alone has an empty body; the flag must be true itself."""
+        """A status alone has an empty body; the flag must be true itself (FU-BODY-27)."""
         assert answer({"statusCode": 204}) == (204, (JSON,), b"")
         assert answer({"statusCode": 200, "body": "QQ==", "isBase64Encoded": "true"})[2] == b"QQ=="
 
     def test_recorded_odd_headers(self) -> None:
-        """A header that is no string is rendered."""
+        """A header that is no string is rendered (FU-PRELUDE-28)."""
         assert answer({"statusCode": 200, "headers": {"x-owned": {"bad": True}}, "body": "bad-headers"}) == (
             200,
             (JSON, ("x-owned", "{bad=true}")),
@@ -407,7 +438,7 @@ class TestBufferedResponse:
         )
 
     def test_takes_digits_for_a_status(self) -> None:
-        """A status in a string counts."""
+        """A status in a string counts (FU-PRELUDE-22)."""
         assert answer({"statusCode": "418"})[0] == 418
 
     @pytest.mark.parametrize(
@@ -420,7 +451,7 @@ class TestBufferedResponse:
         ],
     )
     def test_bad_results(self, result: object) -> None:
-        """What makes no response head is 502; the first was recorded."""
+        """What makes no response head is 502; the first was recorded (FU-BODY-29)."""
         assert answer(result) == INTERNAL_SERVER_ERROR
         assert INTERNAL_SERVER_ERROR == (502, (JSON,), b"Internal Server Error")
 
@@ -433,6 +464,6 @@ class TestBufferedResponse:
 
 @pytest.mark.parametrize("given_type", ["text/plain", "Text/PLAIN", " text/plain ;charset=utf-8", "text/plain;a=b;c=d"])
 def test_a_media_type_has_no_parameters_and_no_case(given_type: str) -> None:
-    """RFC 9110, 8.3.1."""
+    """RFC 9110, 8.3.1 (FU-PRELUDE-2)."""
     assert media_type(given_type) == "text/plain"
     assert media_type("") == ""

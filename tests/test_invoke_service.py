@@ -177,7 +177,7 @@ class TestAsks:
         ],
     )  # fmt: skip
     def test_others(self, wire: bytes, event: OtherAsked) -> None:
-        """Whole, as received (IN-PATH-10)."""
+        """Whole, as received (IN-PATH-10, FU-EVENT-11)."""
         assert hear(wire) == [event]
 
     @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT"])
@@ -685,7 +685,7 @@ class TestFaults:
         assert (str(caught.value), caught.value.reply) == (str(fault), fault.reply)
 
     def test_a_head_that_never_ends(self) -> None:
-        """431."""
+        """431 (FU-EVENT-38)."""
         service = new(b"GET / HTTP/1.1\r\n" + b"x" * 1_100_000)
         with pytest.raises(RemoteProtocolError) as caught:
             service.next_event()

@@ -254,7 +254,7 @@ def stream(event, context):
 
 
 def test_the_commands_option(tmp_path: Path) -> None:
-    """12 MiB need three seconds then, and the function has one."""
+    """12 MiB need three seconds then, and the function has one (FU-BODY-11)."""
     (tmp_path / "app.py").write_text(APP, encoding="ascii")
     with running_local("app.stream", cwd=tmp_path, options=["--simulate-bandwidth", "--timeout", "1"]) as local:
         with pytest.raises(http.client.IncompleteRead):

@@ -185,7 +185,7 @@ def test_a_child_that_dies_is_reported_and_replaced(app: Path, how: str, message
 
 
 def test_a_child_that_dies_midway_cuts_its_caller(app: Path) -> None:
-    """No last chunk; what came before is delivered."""
+    """No last chunk; what came before is delivered (FU-BODY-9)."""
     with running_local("app.die", cwd=app) as local:
         connection = local.connection()
         connection.request("GET", "/")

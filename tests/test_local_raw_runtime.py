@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ status = ""
 while True:
     _, fields, event = exchange(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
     asked = json.loads(event) or {"path": "response", "body": json.dumps(status)}
+    if "rawPath" in asked:  # of the function URL: its body says how to answer
+        asked = json.loads(asked["body"])
     body = (asked["body"] * asked.get("times", 1)).encode("latin-1")
     trailers = asked.get("trailers", "").encode("latin-1")
     if trailers:
@@ -109,6 +112,17 @@ def test_the_content_type_is_the_runtimes(served: Any, fields: str, kind: str) -
     assert whole(streamed) == ([b"{}"], {})
     assert invoked["ResponseMetadata"]["HTTPHeaders"]["content-type"] == kind
     assert streamed["ResponseMetadata"]["HTTPHeaders"]["x-amzn-remapped-content-type"] == kind
+
+
+@pytest.mark.parametrize(
+    "fields", ["Lambda-Runtime-Function-Response-Mode: streaming\r\n", "Content-Type: text/x-own\r\n"]
+)
+def test_a_url_gives_octets(served: Any, fields: str) -> None:
+    """Of a stream without a type, and of a result that is no JSON, whatever its type (FU-HEAD-15, FU-BODY-24)."""
+    asked = json.dumps({"path": "response", "fields": fields, "body": "no JSON"}).encode()
+    request = urllib.request.Request(served.meta.endpoint_url, asked, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        assert (response.headers["content-type"], response.read()) == ("application/octet-stream", b"no JSON")
 
 
 @pytest.mark.parametrize("byte", ["\x01", "\xff", "\U0001f600".encode().decode("latin-1")])

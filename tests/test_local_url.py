@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import http.client
 import json
 import logging
+import re
 import socket
 import subprocess
 import threading
@@ -14,6 +17,7 @@ import pytest
 
 from lambda_wire import _names as names
 from lambda_wire._responses import HttpResponse, StreamingResponse
+from lambda_wire.local.call import Call
 from lambda_wire.testing import LocalLambda, deliveries
 
 INTEGRATION = names.HTTP_INTEGRATION_RESPONSE
@@ -80,7 +84,7 @@ def said(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def test_curl_shows_each_chunk_the_moment_it_is_written(function: Function, fn: LocalLambda) -> None:
-    """The second chunk is written only after curl has shown the first."""
+    """The second chunk is written only after curl has shown the first (FU-BODY-1)."""
     shown = threading.Event()
 
     def body() -> Iterator[str]:
@@ -98,7 +102,7 @@ def test_curl_shows_each_chunk_the_moment_it_is_written(function: Function, fn: 
 
 
 def test_the_head_is_sent_as_soon_as_the_prelude_is_known(function: Function, fn: LocalLambda) -> None:
-    """A caller sees status and headers before the first body byte exists."""
+    """A caller sees status and headers before the first body byte exists (FU-HEAD-16)."""
     shown = threading.Event()
 
     def body() -> Iterator[str]:
@@ -116,7 +120,10 @@ def test_the_head_is_sent_as_soon_as_the_prelude_is_known(function: Function, fn
 
 
 def test_status_headers_and_cookies_come_from_the_prelude(function: Function, fn: LocalLambda) -> None:
-    """Names in lower case, one Set-Cookie a cookie, what belongs to the service is remapped."""
+    """Names in lower case, one Set-Cookie a cookie, what belongs to the service is remapped.
+
+    It shows FU-HEAD-1, FU-HEAD-2, FU-HEAD-3, FU-HEAD-8, FU-HEAD-9, FU-HEAD-13, FU-BODY-1.
+    """
     function.answer = lambda _: HttpResponse(
         status_code=418,
         headers={"Content-Type": "text/plain", "X-Owned": "me", "Date": "never"},
@@ -142,7 +149,7 @@ def test_a_status_without_a_name_is_passed_on(function: Function, fn: LocalLambd
 
 
 def test_a_stream_without_prelude_has_its_own_content_type(function: Function, fn: LocalLambda) -> None:
-    """200, the type the runtime gave, and every byte is body, NULs too."""
+    """200, the type the runtime gave, and every byte is body, NULs too (FU-PRELUDE-1, FU-HEAD-15)."""
     function.answer = lambda _: StreamingResponse([b"a", b"\0" * 9], content_type="text/x-own")
     status, headers, body = get(fn)
     assert (status, headers["content-type"], body) == (200, "text/x-own", b"a" + b"\0" * 9)
@@ -153,11 +160,12 @@ def test_a_stream_without_prelude_has_its_own_content_type(function: Function, f
     [
         ([b'{"statusCode":', b'"404"}' + b"\0" * 3, b"\0" * 5 + b"\0x"], (404, b"\0x")),
         ([b"{}" + b"\0" * 8 + b"x"], (200, b"x")),
-        ([b"not json" + b"\0" * 8], (502, b"Internal Server Error")),
-        ([b'{"statusCode":200}'], (502, b"Internal Server Error")),
-        ([b"x" * 20_000], (502, b"Internal Server Error")),
+        ([b"not json" + b"\0" * 8], (502, b"Internal Server Error")),  # FU-PRELUDE-14
+        ([b'{"statusCode":200}'], (502, b"Internal Server Error")),  # FU-PRELUDE-14
+        ([b"x" * 20_000], (502, b"Internal Server Error")),  # FU-PRELUDE-13
+        ([b'{"headers":{"a":"b\\r\\nc: d"}}' + b"\0" * 8], (502, b"Internal Server Error")),  # FU-PRELUDE-27
         ([b'{"statusCode":103}' + b"\0" * 8], (502, b"Internal Server Error")),
-        ([b'{"multiValueHeaders":{"a":["b"]}}' + b"\0" * 8], (502, b"Internal Server Error")),
+        ([b'{"multiValueHeaders":{"a":["b"]}}' + b"\0" * 8], (502, b"Internal Server Error")),  # FU-PRELUDE-32
     ],
 )
 def test_preludes_of_other_runtimes(
@@ -175,7 +183,7 @@ def test_preludes_of_other_runtimes(
 def test_a_status_that_ends_no_answer_is_a_502(
     function: Function, fn: LocalLambda, answer: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the handler's body; the terminal says why."""
+    """Without the handler's body; the terminal says why (FU-PRELUDE-21)."""
     caplog.set_level(logging.INFO)
     function.answer = lambda _: answer
     assert get(fn)[::2] == (502, b"Internal Server Error")
@@ -186,7 +194,10 @@ def test_a_status_that_ends_no_answer_is_a_502(
 def test_answers_without_body(
     function: Function, fn: LocalLambda, method: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Status and headers only, HEAD with a length of 0; the function runs and writes; nothing is warned of."""
+    """Status and headers only, HEAD with a length of 0; the function runs and writes; nothing is warned of.
+
+    It shows FU-BODY-5, FU-BODY-6.
+    """
     caplog.set_level(logging.INFO)
     function.answer = lambda _: HttpResponse(status_code=status, headers={"x-a": "b"}, body=["dropped"])
     request = f"{method} / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -210,18 +221,34 @@ def test_answers_without_body(
 def test_an_empty_stream_is_ended_and_warned_of(
     function: Function, fn: LocalLambda, answer: object, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """AWS never ends it; here it ends, and the terminal says what AWS does."""
+    """AWS never ends it; here it ends, and the terminal says what AWS does (FU-BODY-3, FU-BODY-4)."""
     caplog.set_level(logging.INFO)
     function.answer = lambda _: answer
     assert get(fn)[::2] == (status, b"")
     assert "AWS leaves its caller waiting" in said(caplog)
 
 
+def test_a_content_encoding_is_passed_on(function: Function, fn: LocalLambda) -> None:
+    """The body as the function encoded it, and the field (FU-BODY-12)."""
+    function.answer = lambda _: HttpResponse(headers={"content-encoding": "gzip"}, body=gzip.compress(b"text"))
+    _, headers, body = get(fn)
+    assert (headers["content-encoding"], gzip.decompress(body)) == ("gzip", b"text")
+
+
+def test_a_body_that_is_too_large_is_ended(
+    function: Function, fn: LocalLambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it were complete, one byte beyond the limit (FU-BODY-10)."""
+    monkeypatch.setattr("lambda_wire.local.function_url.Call", functools.partial(Call, max_stream=1000))
+    function.answer = lambda _: StreamingResponse([b"x" * 600] * 2)
+    assert get(fn)[::2] == (200, b"x" * 1001)
+
+
 # -- failures
 
 
 def test_an_error_before_the_first_byte_is_a_502(function: Function, fn: LocalLambda) -> None:
-    """As a function URL answers when its function throws."""
+    """As a function URL answers when its function throws (FU-BODY-7, FU-BODY-29, FU-BODY-30)."""
 
     def fail(_: object) -> object:
         raise ValueError("no")
@@ -230,12 +257,13 @@ def test_an_error_before_the_first_byte_is_a_502(function: Function, fn: LocalLa
     status, headers, body = get(fn)
     assert (status, headers["content-type"], body) == (502, "application/json", b"Internal Server Error")
     assert headers["x-amzn-requestid"] == function.request_ids[0]
+    assert headers["x-amzn-trace-id"] is None
 
 
 def test_an_error_after_the_first_byte_ends_the_body_cleanly(
     function: Function, fn: LocalLambda, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller cannot tell; the terminal shows the document and says so."""
+    """The caller cannot tell; the terminal shows the document and says so (FU-BODY-8)."""
     caplog.set_level(logging.INFO)
 
     def body() -> Iterator[bytes]:
@@ -251,7 +279,7 @@ def test_an_error_after_the_first_byte_ends_the_body_cleanly(
 
 
 def test_a_timeout_midway_cuts_the_connection(function: Function, caplog: pytest.LogCaptureFixture) -> None:
-    """No last chunk: curl says 18, and the next caller gets a new environment."""
+    """No last chunk: curl says 18, and the next caller gets a new environment (FU-BODY-9)."""
     caplog.set_level(logging.INFO)
     release = threading.Event()
 
@@ -296,7 +324,7 @@ def test_buffered_results_are_mapped_as_a_buffered_url_does(
 
 
 def test_the_event_is_format_2(function: Function, fn: LocalLambda) -> None:
-    """One id everywhere; path, query, headers and body as AWS was recorded to give them."""
+    """One id everywhere; path, query, headers and body as AWS was recorded to give them (FU-EVENT-5, FU-EVENT-23)."""
     function.answer = lambda _: "ok"
     _, headers, _ = get(fn, "/a%2Fb?x=1&x=2", "POST", b"hello", content_type="text/plain", cookie="c=1")
     (event,) = function.events
@@ -311,6 +339,33 @@ def test_the_event_is_format_2(function: Function, fn: LocalLambda) -> None:
     assert isinstance(event["headers"], dict)
     assert event["headers"]["x-amzn-trace-id"].startswith("Self=1-")
     assert headers["x-amzn-trace-id"].startswith("Root=1-")
+
+
+def test_every_method_reaches_the_function(function: Function, fn: LocalLambda) -> None:
+    """Those that AWS takes; any other, too (FU-EVENT-35)."""
+    methods = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "PATCH", "DELETE", "BREW"]
+    assert [get(fn, method=method)[0] for method in methods] == [200] * len(methods)
+    contexts = [event["requestContext"] for event in function.events]
+    assert [context["http"]["method"] for context in contexts if isinstance(context, dict)] == methods
+
+
+def test_a_repeated_field_is_one(function: Function, fn: LocalLambda) -> None:
+    """In whatever casing: AWS says the values twice then, which nobody can want (FU-EVENT-11, FU-EVENT-12)."""
+    exchange(fn, b"GET / HTTP/1.1\r\nHost: h\r\nX-Repeat: one\r\nx-repeat: two,three\r\nConnection: close\r\n\r\n")
+    headers = function.events[0]["headers"]
+    assert isinstance(headers, dict)
+    assert headers["x-repeat"] == "one,two,three"
+
+
+def test_the_trace_is_the_urls_and_then_the_callers(function: Function, fn: LocalLambda) -> None:
+    """Its own, where the caller named none (FU-EVENT-16)."""
+    get(fn)
+    get(fn, x_amzn_trace_id="Root=1-2-3")
+    headers = [event["headers"] for event in function.events]
+    own, given = [each["x-amzn-trace-id"] for each in headers if isinstance(each, dict)]
+    new = "1-[0-9a-f]{8}-[0-9a-f]{24}"
+    assert re.fullmatch(f"Self={new};Root={new}", own)
+    assert re.fullmatch(f"Self={new};Root=1-2-3", given)
 
 
 def test_a_target_in_absolute_form_is_a_path(function: Function, fn: LocalLambda) -> None:
@@ -379,7 +434,7 @@ def test_what_is_no_http_is_told_so(fn: LocalLambda, data: bytes, status: bytes)
 
 @pytest.mark.parametrize("size", [5 * 1024 * 1024, 7 * 1024 * 1024])
 def test_a_request_that_is_too_large_is_refused(function: Function, fn: LocalLambda, size: int) -> None:
-    """The event may have 6 MiB, in base64; the connection goes on."""
+    """The event may have 6 MiB, in base64; the connection goes on (FU-EVENT-39)."""
     connection = http.client.HTTPConnection("127.0.0.1", port_of(fn), timeout=30)
     connection.request("POST", "/", body=b"\0" * size)
     answer = connection.getresponse()
@@ -391,7 +446,7 @@ def test_a_request_that_is_too_large_is_refused(function: Function, fn: LocalLam
 
 
 def test_a_caller_who_leaves_does_not_disturb_the_function(function: Function, fn: LocalLambda) -> None:
-    """It runs to its end, its bytes are thrown away, and the next caller is served."""
+    """It runs to its end, its bytes are thrown away, and the next caller is served (FU-BODY-13)."""
     left, ended = threading.Event(), threading.Event()
 
     def body() -> Iterator[bytes]:

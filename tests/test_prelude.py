@@ -68,18 +68,18 @@ class TestPrelude:
 
     @pytest.mark.parametrize("status", [99, 600, -200, 700, True, "200", 200.0, None, [200]])
     def test_refuses_what_is_no_status(self, status: object) -> None:
-        """A status is an integer from 100 to 599; True is none."""
+        """A status is an integer from 100 to 599; True is none (FU-PRELUDE-20)."""
         with pytest.raises(Malformed, match="statusCode must be an integer from 100 to 599"):
             Prelude(status_code=status)  # type: ignore[arg-type]  # the check under test
 
     @pytest.mark.parametrize("status", [100, 200, 599])
     def test_takes_every_status(self, status: int) -> None:
-        """Both ends of the range belong to it."""
+        """Both ends of the range belong to it (FU-PRELUDE-20)."""
         assert Prelude(status_code=status).status_code == status
 
     @pytest.mark.parametrize("name", ["", "a b", "a:", "a\r\nb", "é", "a\0", 7, ("a",)])
     def test_refuses_what_is_no_token(self, name: str) -> None:
-        """A header name is a token (RFC 9110, 5.6.2), in both kinds of headers."""
+        """A header name is a token (RFC 9110, 5.6.2), in both kinds of headers (FU-PRELUDE-26)."""
         with pytest.raises(Malformed, match="a header name must be an HTTP token"):
             Prelude(headers=((name, "v"),))
         with pytest.raises(Malformed, match="a header name must be an HTTP token"):
@@ -87,7 +87,10 @@ class TestPrelude:
 
     @pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b", "\x01", "a\x7f", " a", "a\t", "\ud800", 7, None, b"a"])
     def test_refuses_what_is_no_field_value(self, value: str) -> None:
-        """A value is field content (RFC 9110, 5.5), in headers of both kinds and in cookies."""
+        """A value is field content (RFC 9110, 5.5), in headers of both kinds and in cookies.
+
+        It shows FU-PRELUDE-7, FU-PRELUDE-26.
+        """
         with pytest.raises(Malformed, match="header 'x-a' must"):
             Prelude(headers=(("x-a", value),))
         with pytest.raises(Malformed, match="header 'x-a' must"):
@@ -109,11 +112,17 @@ class TestEncoding:
     """What a service would remap, drop or refuse is not sent."""
 
     def test_writes_the_narrowest_shape(self) -> None:
-        """statusCode, headers, cookies, always and in this order, compact, then exactly eight NULs."""
+        """statusCode, headers, cookies, always and in this order, compact, then exactly eight NULs.
+
+        It shows FU-PRELUDE-3, FU-PRELUDE-8, FU-PRELUDE-17.
+        """
         assert encode_prelude(Prelude()) == b'{"statusCode":200,"headers":{},"cookies":[]}' + b"\0" * 8
 
     def test_writes_everything(self) -> None:
-        """Names as given, order kept, ASCII whatever is said; multiValueHeaders only when there are any."""
+        """Names as given, order kept, ASCII whatever is said; multiValueHeaders only when there are any.
+
+        It shows FU-PRELUDE-8, FU-PRELUDE-15, FU-PRELUDE-24, FU-PRELUDE-30.
+        """
         prelude = Prelude(
             status_code=404,
             headers=(("X-B", "☃"), ("x-a", "1")),
@@ -142,20 +151,26 @@ class TestEncoding:
         ],
     )
     def test_refuses_what_is_not_the_handlers(self, name: str, reason: str) -> None:
-        """Fields of the connection and Set-Cookie are refused, in any casing and in both kinds of headers."""
+        """Fields of the connection and Set-Cookie are refused, in any casing and in both kinds of headers.
+
+        It shows FU-PRELUDE-31, FU-PRELUDE-34.
+        """
         with pytest.raises(Malformed, match=f"^headers must not have {name}: .*{reason}"):
             encode_prelude(Prelude(headers=((name, "v"),)))
         with pytest.raises(Malformed, match=f"multi_value_headers must not have {name}: .*{reason}"):
             encode_prelude(Prelude(multi_value_headers=((name, ("v",)),)))
 
     def test_refuses_a_name_twice(self) -> None:
-        """An object has a name once, and HTTP knows no casing; the two kinds of headers may share one."""
+        """An object has a name once, and HTTP knows no casing; the two kinds of headers may share one.
+
+        It shows FU-PRELUDE-25.
+        """
         with pytest.raises(Malformed, match="headers must have 'x-A' once"):
             require_sendable(Prelude(headers=(("X-a", "1"), ("x-A", "2"))))
         require_sendable(Prelude(headers=(("x-a", "1"),), multi_value_headers=(("x-a", ("1", "2")),)))
 
     def test_holds_the_limit(self) -> None:
-        """The JSON with its delimiter fits 16 KiB, which the caller may change."""
+        """The JSON with its delimiter fits 16 KiB, which the caller may change (FU-PRELUDE-12)."""
         empty = len(encode_prelude(Prelude(headers=(("x", ""),))))
         fits = Prelude(headers=(("x", "v" * (MAX_PRELUDE - empty)),))
         assert len(encode_prelude(fits)) == MAX_PRELUDE
@@ -170,7 +185,7 @@ class TestInverse:
 
     @given(prelude=PRELUDES, body=st.binary(max_size=40))
     def test_decoding_inverts_encoding(self, prelude: Prelude, body: bytes) -> None:
-        """Every sendable prelude comes back equal, its body with it, in every delivery."""
+        """Every sendable prelude comes back equal, its body with it, in every delivery (FU-PRELUDE-6)."""
         wire = encode_prelude(prelude)
         for pieces in deliveries(wire + body):
             assert decoded(pieces) == (prelude, body)
@@ -182,7 +197,10 @@ class TestDecoder:
 
     @pytest.mark.parametrize("body", [b"", b"body", b"\0", b"\0" * 9, b"a" + b"\0" * 8 + b"b", b"{}" + b"\0" * 8])
     def test_gives_the_body_after_the_first_delimiter(self, body: bytes) -> None:
-        """The first run of eight NULs ends the metadata; NULs after it are body."""
+        """The first run of eight NULs ends the metadata; NULs after it are body.
+
+        It shows FU-PRELUDE-4, FU-PRELUDE-5, FU-PRELUDE-6.
+        """
         for pieces in deliveries(b'{"statusCode":201}' + DELIMITER + body):
             assert decoded(pieces) == (Prelude(status_code=201), body)
 
@@ -208,7 +226,7 @@ class TestDecoder:
             assert caught.value.at == len(data)
 
     def test_is_bounded(self) -> None:
-        """The delimiter must end within the limit, however the bytes come."""
+        """The delimiter must end within the limit, however the bytes come (FU-PRELUDE-13)."""
         for pieces in deliveries(b"{}" + b" " * (MAX_PRELUDE - 10) + DELIMITER + b"x"):
             assert decoded(pieces) == (Prelude(), b"x")
         for pieces in deliveries(b"{}" + b" " * (MAX_PRELUDE - 9) + DELIMITER + b"x"):
@@ -237,7 +255,7 @@ class TestDecoder:
         ids=["empty", "text", "cut", "not UTF-8", "BOM", "deep", "huge number", "UTF-16"],
     )
     def test_refuses_what_is_no_json(self, metadata: bytes) -> None:
-        """No exception but Malformed leaves the decoder, and it is raised for ever."""
+        """No exception but Malformed leaves the decoder, and it is raised for ever (FU-PRELUDE-9)."""
         for pieces in deliveries(metadata + DELIMITER + b'{"statusCode":200}' + DELIMITER):
             decoder = PreludeDecoder()
             for piece in pieces:
@@ -257,21 +275,24 @@ class TestTolerance:
         "metadata", [{}, {"status": 404, "body": "x"}, dict.fromkeys(["statusCode", "headers", "cookies"])]
     )
     def test_gives_defaults(self, metadata: object) -> None:
-        """Missing and null keys have defaults; unknown keys are ignored."""
+        """Missing and null keys have defaults; unknown keys are ignored.
+
+        It shows FU-PRELUDE-16, FU-PRELUDE-18, FU-PRELUDE-19.
+        """
         assert read(metadata) == Prelude()
 
     def test_takes_whitespace(self) -> None:
-        """JSON may be spaced and escaped as it likes."""
+        """JSON may be spaced and escaped as it likes (FU-PRELUDE-9)."""
         wire = b'\r\n\t {"status\\u0043ode" : 204 }\n' + DELIMITER
         assert decoded([wire]) == (Prelude(status_code=204), b"")
 
     def test_takes_digits_for_a_status(self) -> None:
-        """A status may be three digits in a string."""
+        """A status may be three digits in a string (FU-PRELUDE-22)."""
         assert read({"statusCode": "418"}).status_code == 418
 
     @pytest.mark.parametrize("status", [99, 600, "099", "0200", "20", "two", "٢٠٠", "²00", 200.0, True, [], {}, 1e400])
     def test_refuses_other_statuses(self, status: object) -> None:
-        """What is no status is malformed."""
+        """What is no status is malformed (FU-PRELUDE-23)."""
         with pytest.raises(Malformed, match="statusCode must be an integer from 100 to 599"):
             read({"statusCode": status})
 
@@ -282,6 +303,8 @@ class TestTolerance:
             (" outer blanks\t", "outer blanks"),
             (7, "7"),
             (1.5, "1.5"),
+            (1e2, "100.0"),
+            (float("nan"), "NaN"),  # FU-PRELUDE-10
             (True, "true"),
             ([], ""),
             (["a", 1, None, False], "a,1,false"),
@@ -290,11 +313,16 @@ class TestTolerance:
         ],
     )
     def test_renders_header_values(self, value: object, rendered: str) -> None:
-        """Values that are no strings are rendered; arrays are joined."""
+        """Values that are no strings are rendered; arrays are joined (FU-PRELUDE-28, FU-PRELUDE-29)."""
         assert read({"headers": {"x-a": value}}).headers == (("x-a", rendered),)
 
+    def test_takes_the_last_of_a_name(self) -> None:
+        """A member may stand twice (FU-PRELUDE-36)."""
+        wire = b'{"statusCode":201,"headers":{"x":"1","x":"2"},"statusCode":202}' + DELIMITER
+        assert decoded([wire])[0] == Prelude(status_code=202, headers=(("x", "2"),))
+
     def test_skips_null_headers(self) -> None:
-        """A null is no header; order and casing of the others are kept."""
+        """A null is no header; order and casing of the others are kept (FU-PRELUDE-19)."""
         assert read({"headers": {"X-B": "1", "x-n": None, "x-A": "2"}}).headers == (("X-B", "1"), ("x-A", "2"))
 
     @pytest.mark.parametrize("value", [[["a"]], [{}], {"a": []}, {"a": {}}])
@@ -309,7 +337,7 @@ class TestTolerance:
         assert read({"headers": headers}).headers == tuple(headers.items())
 
     def test_reads_cookies(self) -> None:
-        """Cookies keep their order; nulls are none."""
+        """Cookies keep their order; nulls are none (FU-PRELUDE-19)."""
         assert read({"cookies": ["b=2", None, " a=1", 7]}).cookies == ("b=2", "a=1", "7")
 
     def test_reads_multi_value_headers(self) -> None:
