@@ -9,10 +9,11 @@ that is all that is). Whatever is new, odd or not whole is left where it is for 
 It reads what has a size of its own (prelude, headers, checksum) when all of it is there, and the payload as it comes,
 summed and copied while it is in the processor's cache. Nothing is reserved for a length that is only announced.
 
-Sizes and counts are what a service must not accept; the specification forbids a client to enforce them. So ``SERVER``
-enforces them, and whoever writes; for ``CLIENT`` memory is the limit. Against AWS's C library, which reads for both
-ends and counts its 24 MiB over the whole message, this is the one difference in what is refused: a client here reads
-longer messages and more headers, and a service reads a payload of 24 MiB and its headers beside it.
+Sizes and counts are what a service must not accept (ES-LIMIT-3); the specification forbids a client to enforce them
+(ES-LIMIT-4). So ``SERVER`` enforces them, and whoever writes; for ``CLIENT`` memory is the limit. Against AWS's C
+library, which reads for both ends and counts its 24 MiB over the whole message, this is the one difference in what is
+refused: a client here reads longer messages and more headers, and a service reads a payload of 24 MiB and its headers
+beside it.
 
 Sources: Smithy docs "Amazon Event Stream Specification"; awslabs/aws-c-event-stream d47b14c (source/event_stream.c);
 boto/botocore 0e6e2404 (botocore/eventstream.py). Read 2026-11.

@@ -1,7 +1,8 @@
 """What a function URL does: HTTP request -> event in payload format 2.0; prelude or JSON result -> HTTP response head.
 
 Sources: AWS docs (Lambda, page urls-invocation); function URLs as recorded 2026-09 in us-east-1
-(github.com/radkawar/stackd, testdata/aws/lambda). A rule marked "inferred" is in neither.
+(github.com/radkawar/stackd, testdata/aws/lambda). What is in neither is inferred, as the rules say that are named
+(spec/function-url.md).
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ INTERNAL_SERVER_ERROR: Final[tuple[int, Headers, bytes]] = (
     ((_CONTENT_TYPE, names.JSON),),
     b"Internal Server Error",
 )
-"""The answer when a function failed or its status was none; no JSON, whatever its type says (recorded 2026-09)."""
+"""The answer when a function failed or its status was none; no JSON, whatever its type says (FU-BODY-29)."""
 
 _REMAPPED: Final = frozenset(
     {
-        # Seen by LocalStack's tests against AWS.
+        # FU-HEAD-9
         _CONNECTION,
         _CONTENT_LENGTH,
         names.X_AMZN_REQUEST_ID.lower(),
         "date",
         "server",
-        # Reported by users, 2026.
+        # FU-HEAD-10
         "www-authenticate",
     }
 )
 
-#: Inferred but for Transfer-Encoding: they are for one connection only, and nothing was recorded.
+#: They are for one connection only (FU-HEAD-11).
 _DROPPED: Final = names.HOP_BY_HOP_FIELDS - _REMAPPED
 
 _TEXT_TYPES: Final = frozenset({names.JSON, "application/xml", "application/javascript"})
@@ -90,9 +91,9 @@ class UrlRequest:
 def function_url_event(request: UrlRequest) -> dict[str, object]:
     """Return the event of payload format 2.0, its keys in the order that was recorded.
 
-    As recorded, ``rawPath`` stays percent-encoded while ``requestContext.http.path`` is decoded, and ``cookies``,
-    ``queryStringParameters`` and ``body`` are absent when empty. The two TLS headers are left out. AWS repeats the
-    values of a header that is given in two casings; here it is one header.
+    ``rawPath`` stays percent-encoded (FU-EVENT-6) while ``requestContext.http.path`` is decoded, and ``cookies``,
+    ``queryStringParameters`` and ``body`` are absent when empty (FU-EVENT-1). The two TLS headers are left out. A
+    header that is given in two casings is one header (FU-EVENT-12).
     """
     path, _, query = request.target.partition("?")
     headers = _event_headers(request)
@@ -173,8 +174,8 @@ def _clf_time(time_ms: int) -> str:
 def _event_body(body: bytes, content_type: str) -> tuple[str, bool]:
     """Return the body for the event, and whether it is in base64.
 
-    Text types travel as text; everything else, a missing type too, in base64 (recorded; XML and JavaScript as
-    LocalStack has them). Text that is not UTF-8 travels in base64 (inferred).
+    Text types travel as text (FU-EVENT-32); everything else, a missing type too, in base64 (FU-EVENT-33), and so does
+    text that is not UTF-8 (FU-EVENT-34).
     """
     kind = media_type(content_type)
     if kind.startswith("text/") or kind in _TEXT_TYPES:
@@ -196,7 +197,7 @@ def streamed_head(prelude: Prelude) -> tuple[int, Headers]:
     Framing, date and request id are for whoever sends it.
 
     Raises:
-        Malformed: The prelude has multi-value headers, which a function URL answers with 500 (AWS's .NET client).
+        Malformed: The prelude has multi-value headers, which a function URL answers with 500 (FU-PRELUDE-32).
     """
     if prelude.multi_value_headers:
         raise Malformed("multiValueHeaders work behind API Gateway REST APIs only: a function URL answers 500")
@@ -206,9 +207,9 @@ def streamed_head(prelude: Prelude) -> tuple[int, Headers]:
 def buffered_response(payload: bytes) -> tuple[int, Headers, bytes]:
     """Return the answer that a function URL in BUFFERED mode makes of a buffered result.
 
-    An object with ``statusCode`` says status, headers, cookies and body; other JSON is the body, a string without its
-    quotes; what is no JSON is octets, whatever type the runtime gave it (all recorded 2026-09). AWS writes other JSON
-    anew, with keys in another order and ``/`` escaped; here it stays as it is.
+    An object with ``statusCode`` says status, headers, cookies and body (FU-BODY-20); other JSON is the body as it is
+    (FU-BODY-22), a string without its quotes (FU-BODY-23); what is no JSON is octets, whatever type the runtime gave it
+    (FU-BODY-24).
     """
     as_json: Headers = ((_CONTENT_TYPE, names.JSON),)
     if not payload:
@@ -229,7 +230,7 @@ def buffered_response(payload: bytes) -> tuple[int, Headers, bytes]:
 
 
 def _head(prelude: Prelude, *, default_type: str) -> tuple[int, Headers]:
-    """Return Content-Type, then cookies (those among the headers first, recorded), then everything else."""
+    """Return Content-Type, then cookies (those among the headers first: FU-HEAD-7), then everything else."""
     content_type = default_type
     cookies: list[tuple[str, str]] = []
     others: list[tuple[str, str]] = []
@@ -248,7 +249,7 @@ def _head(prelude: Prelude, *, default_type: str) -> tuple[int, Headers]:
 
 
 def _body(result: dict[str, Json]) -> bytes:
-    """Return the body of a result; what is no string is its JSON text (recorded), null is nothing (inferred)."""
+    """Return the body of a result; what is no string is its JSON text, null is nothing (FU-BODY-26)."""
     import json
 
     body = result.get("body")
@@ -259,10 +260,7 @@ def _body(result: dict[str, Json]) -> bytes:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode as AWS was recorded to: both alphabets count, other characters do not.
-
-    Inferred: decoding ends at the first ``=``, and a lone last character, which is no byte, is dropped.
-    """
+    """Decode as far as it goes: both alphabets count, other characters do not (FU-BODY-28)."""
     digits = text.partition("=")[0].encode("ascii", "ignore").translate(_STANDARD_BASE64, _NOT_BASE64)
     if len(digits) % 4 == 1:
         digits = digits[:-1]
@@ -270,5 +268,5 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    """Encode text that may hold lone surrogates, which JSON can say and UTF-8 cannot (inferred: ``?``)."""
+    """Encode text that may hold lone surrogates, which JSON can say and UTF-8 cannot: ``?`` (FU-BODY-26)."""
     return text.encode("utf-8", "replace")

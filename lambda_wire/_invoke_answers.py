@@ -144,7 +144,7 @@ def decode_refusal(head: ResponseHead, body: bytes) -> InvokeRefused:
 
 
 def _shape_name(error_type: str) -> str:
-    """Return ``Name`` of ``namespace#Name:http://...`` (AWS's rest-json protocol, "Operation error serialization")."""
+    """Return ``Name`` of ``namespace#Name:http://...`` (IN-ERROR-13)."""
     name = error_type.partition(":")[0].rpartition("#")[2].strip()
     return name if is_error_type(name) else ""
 
@@ -191,7 +191,7 @@ def encode_message(event: PayloadChunk | InvokeComplete | InvokeFailed) -> Event
 
 
 def _completion(event: InvokeComplete) -> bytes:
-    """Return the document of ``InvokeComplete``: ``{}`` when there is nothing to say (recorded)."""
+    """Return the document of ``InvokeComplete``: ``{}`` when there is nothing to say (ES-MESSAGE-12)."""
     members = _present(
         (names.ERROR_CODE, event.error_code),
         (names.ERROR_DETAILS, event.error_details),
@@ -201,9 +201,10 @@ def _completion(event: InvokeComplete) -> bytes:
 
 
 def decode_message(message: EventStreamMessage) -> PayloadChunk | InvokeComplete | InvokeFailed | None:
-    """Return what a message says; ``None`` for an event that this version has no name for, which SDKs skip too.
+    """Return what a message says; ``None`` for an event that this version has no name for (ES-MESSAGE-6).
 
-    A message without ``:message-type`` is an event, and a completion that cannot be read says nothing (botocore).
+    A message without ``:message-type`` is an event (ES-MESSAGE-3), and a completion that cannot be read says nothing
+    (ES-MESSAGE-17).
     """
     match message.text(names.MESSAGE_TYPE):
         case "exception":

@@ -30,7 +30,7 @@ _QUALIFIER: Final = "Qualifier"
 _BUFFERED: Final = (names.INVOKE_PREFIX, names.INVOKE_SUFFIX)
 _STREAMING: Final = (names.STREAMING_INVOKE_PREFIX, names.STREAMING_INVOKE_SUFFIX)
 _CONTROLS_TO_BLANKS: Final = dict.fromkeys({*range(0x20), 0x7F} - {ord("\t")}, " ")
-_NO_EVENT: Final = b"{}"  # what a function gets when its caller sends nothing
+_NO_EVENT: Final = b"{}"  # what a function gets when its caller sends nothing (IN-ASK-3)
 
 
 @record
@@ -80,7 +80,7 @@ def encode_invoke(event: InvokeAsked) -> Headers:
 def decode_invoke(target: InvokeTarget, method: str, headers: Headers, payload: bytes) -> InvokeAsked | InvokeRefused:
     """Return what a whole request asks, or the refusal that it gets. No payload is an empty object.
 
-    InvokeWithResponseStream runs ``DryRun`` and ``Event`` like everything else (recorded 2026-09).
+    InvokeWithResponseStream runs ``DryRun`` and ``Event`` like everything else (IN-STREAM-12).
     """
     if method != "POST":
         allow: Headers = ((names.ALLOW.lower(), "POST"),)
@@ -125,7 +125,7 @@ def _bad_content(message: str) -> InvokeRefused:
 
 
 def _client_context(encoded: str) -> str:
-    """Return the JSON text of a client context with blanks for control characters, as the service sends line breaks."""
+    """Return the JSON text of a client context with blanks for control characters (IN-ASK-14)."""
     if not encoded:
         return ""
     decoded = a2b_base64(encoded, strict_mode=True)

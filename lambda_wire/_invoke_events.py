@@ -200,7 +200,7 @@ class InvokeComplete:
     """The response is complete.
 
     An ``error_code`` says that the function failed; that there is none does not prove that it did not: AWS was recorded
-    to leave it out (see ``InvokeWithResponseStream`` in the specification).
+    to leave it out (ES-MESSAGE-20).
     """
 
     error_code: str = ""

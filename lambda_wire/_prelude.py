@@ -7,8 +7,8 @@ There are two doors. ``Prelude`` refuses what can never travel in an HTTP respon
 ``require_sendable`` also refuses what a service would remap, drop or answer with 502; what is encoded passes it, too.
 
 Sources: AWS docs (API Gateway, page response-transfer-mode-lambda; Lambda, page urls-invocation); function URLs as
-recorded 2026-09 in us-east-1 (github.com/radkawar/stackd, testdata/aws/lambda); AWS's own clients. A rule marked
-"inferred" is in none of them.
+recorded 2026-09 in us-east-1 (github.com/radkawar/stackd, testdata/aws/lambda); AWS's own clients. What is in none
+of them is inferred, as the rules say that are named (spec/function-url.md).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def require_sendable(prelude: Prelude) -> None:
 def encode_prelude(prelude: Prelude, *, max_bytes: int = MAX_PRELUDE) -> bytes:
     """Return the JSON metadata with its delimiter, as the narrowest known reader wants it.
 
-    ``cookies`` is always present because cargo-lambda's emulator requires it. All of it is ASCII.
+    ``cookies`` is always present because one of them requires it (FU-PRELUDE-17). All of it is ASCII.
 
     Args:
         prelude: What to say.
@@ -208,10 +208,10 @@ class PreludeDecoder:
 def prelude_from_json(document: Json) -> Prelude:
     """Return what a metadata object says, read as function URLs read it.
 
-    Missing and null keys have their defaults, unknown keys are ignored, and a status of three digits in a string
-    counts (recorded in BUFFERED answers; inferred for streams). Header values that are no strings are rendered, an
-    object as ``{bad=true}`` (recorded 2026-09); values in an array are joined with commas, as AWS's Rust client needs
-    it (inferred), and a null is no header (inferred). Hop-by-hop fields and ``Set-Cookie`` pass.
+    Missing and null keys have their defaults (FU-PRELUDE-16, FU-PRELUDE-19), unknown keys are ignored (FU-PRELUDE-18),
+    and a status of three digits in a string counts (FU-PRELUDE-22). Header values that are no strings are rendered, an
+    object as ``{bad=true}`` (FU-PRELUDE-28); values in an array are joined with commas (FU-PRELUDE-29), and a null is
+    no header. Hop-by-hop fields and ``Set-Cookie`` pass.
 
     Raises:
         Malformed: It is no object, or says something that cannot travel in a response head.

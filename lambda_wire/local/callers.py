@@ -46,7 +46,7 @@ class Caller:
     # -- plain HTTP
 
     async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """Send a whole answer. HEAD gets a length of 0 (recorded 2026-09)."""
+        """Send a whole answer. HEAD gets a length of 0 (FU-BODY-5)."""
         head_only = self._connection.turns.head.method == "HEAD"
         buffers = self._start(status, headers, 0 if head_only else len(body))
         buffers += self._connection.turns.part_buffers(body)

@@ -36,7 +36,7 @@ from lambda_wire.local.report import Report
 
 __all__ = ["answer_url"]
 
-#: Other names stay in lower case (recorded 2026-09).
+#: Other names stay in lower case (FU-HEAD-8).
 _SPELLED: Final = {"set-cookie": "Set-Cookie"}
 _EMPTY: Final = (
     "The stream had no body. AWS leaves its caller waiting for the end for minutes, and drops status and headers "
@@ -193,7 +193,7 @@ class _UrlAnswer:
             await self._caller.end()
 
     async def _refuse(self) -> None:
-        """The function failed before it answered. AWS sends no trace id then (recorded)."""
+        """The function failed before it answered. AWS sends no trace id then (FU-BODY-29)."""
         status, headers, body = INTERNAL_SERVER_ERROR
         await self._caller.answer(status, (*headers, *self._first), body)
 

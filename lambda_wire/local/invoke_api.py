@@ -1,9 +1,7 @@
 """Invoke and InvokeWithResponseStream, as the SDKs call them. Any name is this function's.
 
-Sources: AWS's service model (botocore, lambda/2015-03-31); for what a streamed response looks like to Invoke, a
-recording of 2026-09 (github.com/radkawar/stackd, testdata/aws/lambda): its bytes whole, prelude included, as octets.
-That error trailers win over the bytes before them is how managed instances do it (emulator of aws-sam-cli 1.170.0,
-observed). How a stream ends that failed: see ``_complete``.
+Invoke gets the bytes of a stream whole, prelude included, as octets (IN-ANSWER-8), and its error trailers instead of
+them (IN-ERROR-6). How a stream ends that failed: see ``_complete``.
 """
 
 from __future__ import annotations
@@ -28,9 +26,10 @@ _ID_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 _MAX_ID: Final = 128
 _VERSION: Final = "$LATEST"
 _UNHANDLED: Final = "Unhandled"
-#: How much of an error document is told: so much fits one message, whatever JSON makes of it (12 bytes a character).
+#: How much of an error document is told: so much fits one message, whatever JSON makes of it, which is 12 bytes a
+#: character (ES-MESSAGE-22).
 _MOST_DETAILS: Final = limits.MAX_EVENT_STREAM_PAYLOAD // 16
-#: Said of every function that streams (recorded 2026-09).
+#: Said of every function that streams (IN-ANSWER-9).
 _OF_A_STREAM: Final[Headers] = ((names.X_AMZN_REMAPPED_CONTENT_LENGTH.lower(), "0"),)
 
 
@@ -84,9 +83,8 @@ async def _stream(call: Call, asked: InvokeAsked, caller: Caller) -> None:
 async def _complete(call: Call, asked: InvokeAsked) -> InvokeComplete:
     """Return how a stream ended.
 
-    AWS's documents ("Building a custom runtime"; the model's ErrorCode and ErrorDetails) and the test of its .NET
-    client (ResponseStreamingTests.cs) say that an error is told here. A recording of 2026-09 has neither member,
-    whatever failed, and after /error the document among the payload. Documents and test are followed.
+    AWS's documents and code say that an error is told here; a recording has neither member, whatever failed. Documents
+    and code are followed (ES-MESSAGE-21, ES-MESSAGE-23).
     """
     log_result, failure = await _log_result(call, asked), call.failure
     if failure is None:
