@@ -144,6 +144,10 @@ class TestEvent:
         assert event["rawQueryString"] == ""
         assert "queryStringParameters" not in event
 
+    def test_a_query_without_a_name(self) -> None:
+        """It is one, and has no parameters (FU-EVENT-10)."""
+        assert function_url_event(request("/?&"))["queryStringParameters"] == {}
+
     def test_a_query_may_hold_question_marks(self) -> None:
         """The first question mark begins the query."""
         event = function_url_event(request("/p?a=b?c&&=d"))

@@ -183,7 +183,7 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("query", "qualifier"),
         [("", ""), ("Qualifier=", ""), ("Qualifier", ""), ("qualifier=1", ""), ("a=b&Qualifier=1&Qualifier=2", "1"),
-         ("Qualifier=a=b", "a=b"), ("Qualifier=%E9%", "\ufffd%"), ("&&", "")],
+         ("Qualifier=a=b", "a=b"), ("Qualifier=a+b", "a+b"), ("Qualifier=%E9%", "\ufffd%"), ("&&", "")],
     )  # fmt: skip
     def test_qualifiers(self, query: str, qualifier: str) -> None:
         """The first one counts; what cannot be decoded stays, or is no text (IN-PATH-6, IN-PATH-7)."""
