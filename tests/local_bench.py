@@ -119,12 +119,17 @@ class Bench:
 
 
 class Wire:
-    """A runtime's connection, raw."""
+    """A runtime's connection, raw.
+
+    Attributes:
+        head: Of the last answer.
+    """
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.head = b""
 
     def __enter__(self) -> Self:
         return self
@@ -140,8 +145,8 @@ class Wire:
 
     def answer(self) -> tuple[int, bytes]:
         """Read one counted answer."""
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += self.socket.recv(1)
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return int(head[9:12]), self.socket.recv(length, socket.MSG_WAITALL) if length else b""
+        self.head = b""
+        while not self.head.endswith(b"\r\n\r\n"):
+            self.head += self.socket.recv(1)
+        length = int(self.head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return int(self.head[9:12]), self.socket.recv(length, socket.MSG_WAITALL) if length else b""

@@ -116,7 +116,10 @@ def received(pieces: list[bytes], method: str = "GET") -> tuple[ResponseHead, by
 @example(Refused(status=405, allow="GET"), False)
 @example(Refused(status=400, error_type="T", error_message="<&>\u2028\u2029\x00\x7f\U0001d11e"), True)
 def test_what_is_sent_is_received_however_it_is_delivered(event: FinalAnswer, close: bool) -> None:
-    """``decode(encode(x)) == x`` through a whole response, cut anywhere, for every request that it may answer."""
+    """``decode(encode(x)) == x`` through a whole response, cut anywhere, for every request that it may answer.
+
+    (RT-NEXT-4)
+    """
     data = sent(event, close=close)
     for ask in ASKS:
         if type(event) in route_of(ask).answers:
@@ -143,7 +146,7 @@ def test_a_payload_is_not_copied() -> None:
 
 
 def test_an_empty_event_is_counted() -> None:
-    """``Content-Length: 0``, and no empty buffer after it (a60)."""
+    """``Content-Length: 0``, and no empty buffer after it (a60) (RT-NEXT-4)."""
     (head,) = encode_answer(Invocation(request_id="r", payload=b""))
     assert b"\r\nContent-Length: 0\r\n\r\n" in bytes(head)
 
@@ -153,8 +156,38 @@ def test_continue_is_a_head_without_fields() -> None:
     assert sent(Continue()) == sent(Continue(), close=True) == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+JSON = b"Content-Type: application/json\r\n"
+TEXT_PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
+CUT = "HTTP request detected as truncated"
+CUT_DOCUMENT = b'{"errorMessage":"HTTP request detected as truncated","errorType":"TruncatedHTTPRequest"}\n'
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "rest"),
+    [
+        (Accepted(), b"202 Accepted", JSON + b'Content-Length: 16\r\n\r\n{"status":"OK"}\n'),  # RT-RESP-10
+        (RestoreReady(), b"200 OK", b"Content-Length: 0\r\n\r\n"),  # RT-RESTORE-3
+        (Pong(), b"200 OK", b"Content-Length: 4\r\n" + TEXT_PLAIN + b"\r\npong"),  # RT-PING-1
+        (  # RT-PATH-2
+            NOT_FOUND,
+            b"404 Not Found",
+            TEXT_PLAIN + b"X-Content-Type-Options: nosniff\r\nContent-Length: 19\r\n\r\n404 page not found\n",
+        ),
+        (Refused(status=405, allow="GET"), b"405 Method Not Allowed", b"Allow: GET\r\nContent-Length: 0\r\n\r\n"),
+        (  # RT-STATE-5
+            Refused(status=400, error_type="TruncatedHTTPRequest", error_message=CUT),
+            b"400 Bad Request",
+            JSON + b"Content-Length: 89\r\n\r\n" + CUT_DOCUMENT,
+        ),
+    ],
+)
+def test_an_answer_is_these_bytes(event: FinalAnswer, status: bytes, rest: bytes) -> None:
+    """Those of the specification."""
+    assert sent(event) == b"HTTP/1.1 " + status + b"\r\n" + rest
+
+
 def test_a_document_is_escaped_as_go_escapes_it() -> None:
-    """Seen with Go 1.26's ``encoding/json``."""
+    """Seen with Go 1.26's ``encoding/json`` (RT-STATE-6)."""
     event = Refused(
         status=500, error_type="T", error_message='\b\f\n\r\t\x00\x1f "\\/<>&\u2028\u2029\x7f\x85é\U0001d11e'
     )
@@ -173,7 +206,7 @@ def read(ask: type, status: int, body: bytes = b"", *headers: tuple[str, str]) -
 @pytest.mark.parametrize("ask", REPORTS)
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_accepts_a_report(ask: type, status: int) -> None:
-    """AWS's own clients take 200 and 204 beside 202; the body does not matter."""
+    """AWS's own clients take 200 and 204 beside 202; the body does not matter (RT-RESP-11)."""
     assert read(ask, status, b"whatever") == Accepted()
 
 
@@ -194,7 +227,7 @@ def test_a_report_is_never_redirected(ask: type, status: int) -> None:
 
 
 def test_an_event_without_an_id_is_malformed() -> None:
-    """It could be neither answered nor reported."""
+    """It could be neither answered nor reported (RT-NEXT-15)."""
     with pytest.raises(Malformed, match="Lambda-Runtime-Aws-Request-Id"):
         read(NextAsked, 200, b"{}")
 
@@ -239,7 +272,10 @@ def test_an_invocation_that_was_not_asked_for_is_malformed(ask: type) -> None:
 def test_a_refusal_is_news_whatever_its_body(
     ask: type, status: int, body: bytes, error_type: str, error_message: str
 ) -> None:
-    """A document where there is one, else its text; no request is too simple to be refused, and nothing crashes."""
+    """A document where there is one, else its text; no request is too simple to be refused, and nothing crashes.
+
+    (RT-STATE-7)
+    """
     expected = Refused(status=status, error_type=error_type, error_message=error_message, allow="PUT")
     assert read(ask, status, body, ("allow", "PUT"), ("allow", "x")) == expected
 
@@ -362,7 +398,10 @@ DIFFERENCES = {
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_every_recorded_answer_is_ours_byte_for_byte(name: str) -> None:
-    """Status line, fields and their order, document: all but ``Date``, with each difference in the list above."""
+    """Status line, fields and their order, document: all but ``Date``, with each difference in the list above.
+
+    (RT-STATE-3, RT-STATE-5)
+    """
     found = [reason for request, answer in exchanges(RECORDINGS[name]) if (reason := difference(request, answer))]
     assert found == DIFFERENCES.get(name, [])
 

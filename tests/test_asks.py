@@ -130,7 +130,7 @@ def test_a_stream_declares_its_trailers_before_it_needs_them() -> None:
 
 
 def test_a_chunked_body_without_a_mode_is_a_buffered_response() -> None:
-    """The mode is never written as ``buffered``: the service refuses that word (a36)."""
+    """The mode is never written as ``buffered``: the service refuses that word (a36) (RT-RESP-4)."""
     fields, _ = asked(ResponseStarted(request_id="r", response_mode="buffered"))
     assert not [name for name, _ in fields if name == "Lambda-Runtime-Function-Response-Mode"]
     assert decode_start("r", (("lambda-runtime-function-response-mode", ""),)).response_mode == "buffered"
@@ -155,7 +155,10 @@ def test_an_error_carries_all_that_it_knows() -> None:
 
 
 def test_what_is_empty_is_left_out_but_the_length() -> None:
-    """An empty response says so (``Content-Length: 0``); an invocation id is echoed exactly when there is one."""
+    """An empty response says so (``Content-Length: 0``); an invocation id is echoed exactly when there is one.
+
+    (RT-RESP-9)
+    """
     for event in (
         BufferedResponse(request_id="r", payload=b"", content_type=""),
         InitErrorReported(error_type="", payload=b"", content_type=""),
@@ -174,14 +177,17 @@ def test_what_is_empty_is_left_out_but_the_length() -> None:
     ],
 )
 def test_the_first_of_repeated_fields_wins(name: str, attribute: str) -> None:
-    """As in Go's ``http.Header.Get`` (a62)."""
+    """As in Go's ``http.Header.Get`` (a62) (RT-CONN-8)."""
     event = decode_ask(ErrorReported, "r", ((name, "one"), (name, "two")), b"")
     assert getattr(event, attribute) == "one"
 
 
 @pytest.mark.parametrize("ask", [BufferedResponse, ErrorReported, InitErrorReported, RestoreErrorReported])
 def test_a_report_without_any_field_is_still_a_report(ask: type) -> None:
-    """Nothing of them is required (a11); what is missing is empty, and the body is taken as it is (a17, a24)."""
+    """Nothing of them is required (a11); what is missing is empty, and the body is taken as it is (a17, a24).
+
+    (RT-INIT-3)
+    """
     event = decode_ask(ask, "r", (), b"\xff\x00")
     assert type(event) is ask
     shown = {"payload": b"\xff\x00", "content_type": "", "error_type": "", "xray_cause": "", "invocation_id": ""}

@@ -28,7 +28,7 @@ OLDER = ["", "AWS_Lambda_python3.11", "AWS_Lambda_python3.9", "AWS_Lambda_nodejs
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", ""])
 def test_json_is_parsed(content_type: str) -> None:
-    """With parameters and without, and where the content type is missing."""
+    """With parameters and without, and where the content type is missing (RT-NEXT-14)."""
     assert read_event(invocation({"a": ["é", 1.5, None]}, content_type=content_type)) == {"a": ["é", 1.5, None]}
 
 

@@ -99,6 +99,7 @@ PIECES = ["ä".encode(), b"b", b"c"]
     ],
 )
 def test_a_value_is_a_buffered_json_response(result: object, payload: bytes) -> None:
+    """And says so (RT-RESP-3)."""
     runtime = served(returning(result))
     assert runtime.said == [BufferedResponse(request_id="id-1", payload=payload)]
 
@@ -294,6 +295,7 @@ FAILING = pytest.mark.parametrize("body", [failing, async_failing])
 
 @FAILING
 def test_an_error_before_the_first_byte_goes_to_error(body: Callable[..., Any]) -> None:
+    """Nothing of a response was sent (RT-ERR-1)."""
     for wrap in (lambda body: body, StreamingResponse):
         runtime = served(returning(wrap(body(0, []))))
         assert runtime.kinds == ["ErrorReported"]
@@ -302,6 +304,7 @@ def test_an_error_before_the_first_byte_goes_to_error(body: Callable[..., Any]) 
 
 @FAILING
 def test_an_error_after_the_first_byte_goes_into_trailers(body: Callable[..., Any]) -> None:
+    """There is no other way then (RT-ERR-1)."""
     closed: list[str] = []
     runtime = served(returning(body(1, closed)))
     assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFailed"]
@@ -415,6 +418,7 @@ def test_a_stream_that_is_interrupted_is_closed_and_logged_once(
 def test_a_refusal_is_one_line_and_the_loop_goes_on(
     status: int, result: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It is about one invocation (RT-RESP-16)."""
     refusal = Refused(status=status, error_type="Sorry", error_message="No.")
     runtime = served(
         lambda event, context: result() if callable(result) else result, invocation(), invocation(), ends=refusal
@@ -427,6 +431,7 @@ def test_a_refusal_is_one_line_and_the_loop_goes_on(
 
 @pytest.mark.parametrize("result", [1, pieces, lambda: 1 / 0])
 def test_an_answer_of_unknown_fate_is_not_repeated(result: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither as it was, nor as an error (RT-RESP-15)."""
     runtime = served(
         lambda event, context: result() if callable(result) else result, ends=ConnectionLost("no answer came")
     )
@@ -438,6 +443,7 @@ def test_an_answer_of_unknown_fate_is_not_repeated(result: Any, capsys: pytest.C
 
 
 def test_the_trace_id_is_in_the_environment_of_its_invocation_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of an invocation without one has none (RT-ENV-2)."""
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "stale")
     runtime = served(
         lambda event, context: os.environ.get("_X_AMZN_TRACE_ID"), invocation(trace_id="Root=1"), invocation()
@@ -587,7 +593,7 @@ def test_a_timeout_of_the_handler_is_its_own() -> None:
 
 
 def test_a_deadline_that_nobody_gave_limits_nothing() -> None:
-    """Nor does one when no margin was asked for: that handler runs past it."""
+    """Nor does one when no margin was asked for: that handler runs past it (RT-NEXT-16)."""
 
     async def handler(event: object, context: object) -> object:
         await asyncio.sleep(0)

@@ -72,6 +72,7 @@ STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 @STOPS
 def test_a_signal_ends_a_poll_at_once_and_with_0(number: signal.Signals, tmp_path: Path) -> None:
+    """Until then it serves, and needs no variable of Lambda's beyond the address of the service (RT-ENV-3)."""
     with ScriptedService(invocation(1)) as service, running(service, ECHO, tmp_path) as process:
         assert service.idle.wait(20)
         process.send_signal(number)
@@ -111,7 +112,7 @@ def test_an_async_handler_cleans_up_before_its_failure_is_reported(tmp_path: Pat
 
 
 def test_an_invocation_that_cannot_be_answered_is_not_run_again_and_again(tmp_path: Path) -> None:
-    """The service does not know the id of its own event and gives it again: the handler runs once."""
+    """The service does not know the id of its own event and gives it again: the handler runs once (RT-RESP-16)."""
     refused = Refused(status=400, error_type="InvalidRequestID", error_message="Invalid request ID")
     said = invocation(1)
     service = ScriptedService(said, said, said, answer=refused)
@@ -174,7 +175,7 @@ def test_sys_exit_is_reported_and_then_ends_the_process(raised: str, code: int, 
 def test_a_handler_that_cannot_be_loaded_is_an_init_error(
     source: str, handler: str, error_type: str, tmp_path: Path
 ) -> None:
-    """Reported whole, logged, and the process ends with 1."""
+    """Reported whole, logged, and the process ends with 1 (RT-INIT-1, RT-INIT-2)."""
     with ScriptedService() as service, running(service, source, tmp_path, handler=handler) as process:
         _, err = process.communicate(timeout=20)
     assert process.returncode == 1
@@ -227,12 +228,14 @@ class TestServe:
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"lambda-wire: cannot poll the Runtime API at 127.0.0.1:{port}: nothing was sent")
 
-    def test_a_refused_poll_ends_it_with_1_and_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
-        refusal = Refused(status=403, error_type="InvalidStateTransition", error_message="Not now.")
+    @pytest.mark.parametrize("status", [403, 500])
+    def test_a_refused_poll_ends_it_with_1_and_one_line(self, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+        """Nothing leads out of the state that the environment is in (RT-NEXT-23, RT-NEXT-24)."""
+        refusal = Refused(status=status, error_type="InvalidStateTransition", error_message="Not now.")
         with ScriptedService(verdict=refusal) as service:
             assert serve("lw_echo.handler", service.address) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"lambda-wire: the Runtime API at {service.address} refused the poll with 403 ")
+        assert line.startswith(f"lambda-wire: the Runtime API at {service.address} refused the poll with {status} ")
         assert line.endswith(" InvalidStateTransition: Not now.")
 
     def test_an_init_error_that_was_taken_is_only_logged(

@@ -155,7 +155,7 @@ def test_every_answer_carries_its_question(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_each_slot_polls_on_a_connection_of_its_own(count: int) -> None:
-    """All at once, before anything was answered, and each again after its answer."""
+    """All at once, before anything was answered, and each again after its answer (RT-MANAGED-2)."""
     echo = lambda event, context: event  # noqa: E731
     with service_of() as (address, listener), ExitStack() as stack, slots_at(address, count, echo):
         held = polls_of(listener, count, stack)
@@ -382,7 +382,7 @@ def test_the_first_that_ends_the_process_decides() -> None:
 
 
 def test_an_answer_that_came_too_late_is_logged_and_survived(capsys: pytest.CaptureFixture[str]) -> None:
-    """The emulator says 410 after the deadline; the slot polls again."""
+    """The emulator says 410 after the deadline; the slot polls again (RT-MANAGED-8)."""
     echo = lambda event, context: event  # noqa: E731
     with service_of() as (address, listener), ExitStack() as stack, slots_at(address, 2, echo):
         held, _ = polls_of(listener, 2, stack)
@@ -858,7 +858,7 @@ def test_sys_exit_in_this_process(app: Path) -> None:
 
 
 def test_the_trace_id_is_never_in_the_environment_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be another's. The context has it. What the environment held before is left alone."""
+    """It would be another's. The context has it. What the environment held before is left alone (RT-MANAGED-9)."""
 
     def handler(event: object, context: LambdaContext) -> object:
         return [context.trace_id, os.environ.get("_X_AMZN_TRACE_ID")]

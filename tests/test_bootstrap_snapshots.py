@@ -88,7 +88,10 @@ def noting(notes: list[object], note: object) -> Callable[[], None]:
 
 @pytest.mark.usefixtures("either")
 def test_the_order() -> None:
-    """Before hooks in reverse order of registration, then the poll, then after hooks in order; then an invocation."""
+    """Before hooks in reverse order of registration, then the poll, then after hooks in order; then an invocation.
+
+    (RT-RESTORE-1, RT-RESTORE-5)
+    """
     service = serving()
     notes: list[object] = []
     for number in (1, 2, 3):
@@ -214,7 +217,7 @@ def fail() -> None:
 
 @pytest.mark.usefixtures("either")
 def test_a_failing_before_hook(capsys: pytest.CaptureFixture[str]) -> None:
-    """No further hook runs, no snapshot is taken, it is logged and reported: 64."""
+    """No further hook runs, no snapshot is taken, it is logged and reported: 64 (RT-RESTORE-6)."""
     notes: list[object] = []
     before_snapshot(noting(notes, "never"))
     before_snapshot(fail)
@@ -235,7 +238,7 @@ def test_a_failing_before_hook(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("either")
 def test_a_failing_after_hook(capsys: pytest.CaptureFixture[str]) -> None:
-    """No further hook runs, it is logged and reported: 65."""
+    """No further hook runs, it is logged and reported: 65 (RT-RESTORE-7)."""
     notes: list[object] = []
     after_restore(fail)
     after_restore(noting(notes, "never"))
@@ -412,6 +415,7 @@ def test_awss_client_does_the_same(
     """The same requests in the same order, the same hooks, error types and exit codes, and the same documents.
 
     These are others where they tell of machinery: its frames, its own exceptions, how we call the end of the process.
+    (RT-RESTORE-1)
     """
     need_module("awslambdaric")
     need_module(PACKAGE)

@@ -84,7 +84,7 @@ EXPIRED: Final = Refused(status=410, error_type="InvokeTimeout", error_message="
 
 @on_every_driver
 async def test_every_conversation_over_one_connection(driver: Driver) -> None:
-    """One connection is kept for everything, and TCP_NODELAY is set on it."""
+    """One connection is kept for everything, and TCP_NODELAY is set on it (RT-CONN-1, RT-RESP-1)."""
     heard: list[object] = []
 
     def script(listener: socket.socket) -> None:
@@ -145,7 +145,10 @@ async def test_init_errors_and_failed_streams(driver: Driver) -> None:
 
 @on_every_driver
 async def test_restored_environments(driver: Driver) -> None:
-    """One that goes on, one whose hook failed, and a service that takes no snapshots, each over one connection."""
+    """One that goes on, one whose hook failed, and a service that takes no snapshots, each over one connection.
+
+    (RT-RESTORE-11)
+    """
 
     def script(listener: socket.socket) -> None:
         with (held := accept(listener, StandardLifecycle(snap_start=True))).wire:

@@ -208,7 +208,7 @@ def test_header_values_may_be_anything_else(value: str) -> None:
 
 @pytest.mark.parametrize("kind", [BufferedResponse, ResponseStarted, ErrorReported, Invocation])
 def test_a_request_id_is_not_empty(kind: type) -> None:
-    """It is a part of the answer's path."""
+    """It is a part of the answer's path (RT-NEXT-5)."""
     with pytest.raises(Malformed, match="request_id"):
         full(kind, request_id="")
 

@@ -87,7 +87,7 @@ class TestRequests:
     """One head, its body, its end; then the next one, when it is asked for."""
 
     def test_without_a_body(self) -> None:
-        """Names in lower case, values stripped and in order, no byte of a value lost."""
+        """Names in lower case, values stripped and in order, no byte of a value lost (RT-CONN-7)."""
         wire = b"GET /a?b HTTP/1.1\r\nHost:x\r\nA: \t 1 2 \r\na:\xc3\xa9\xff\r\n\r\n"
         headers = (("host", "x"), ("a", "1 2"), ("a", "é\udcff"))
         head = RequestHead(method="GET", target="/a?b", headers=headers, keep_alive=True)
@@ -103,7 +103,7 @@ class TestRequests:
             (CHUNKED, b"1\r\na\r\n2;x\r\nbc\r\n0\r\n\r\n", b"abc", END),
             (CHUNKED, b"0\r\n\r\n", b"", END),
             (CHUNKED, b"3\r\nabc\r\n0\r\nT: v\r\n\r\n", b"abc", MessageEnd(trailers=(("t", "v"),))),
-            (CHUNKED + b"Content-Length: 99\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),
+            (CHUNKED + b"Content-Length: 99\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),  # RT-CONN-10
             (b"Transfer-Encoding: CHUNKED\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),
         ],
     )
@@ -176,7 +176,7 @@ class TestRequests:
         assert [reader.next_event() for _ in range(3)] == [request_of(GET), END, NEED_DATA]
 
     def test_bare_line_feeds(self) -> None:
-        """Go takes them in heads, so do we; the first empty line ends the head, whatever it ends in."""
+        """Go takes them in heads, so do we; the first empty line ends the head, whatever it ends in (RT-CONN-17)."""
         assert request_of(b"GET / HTTP/1.1\nHost: a\n\n") == request_of(GET)
         assert request_of(b"GET / HTTP/1.1\r\nHost: a\n\r\n") == request_of(GET)
         assert events_of(b"GET / HTTP/1.1\nHost: a\n\n" + GET)[-3] == request_of(GET)

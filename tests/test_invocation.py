@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,8 +42,16 @@ def lowered(headers: Headers) -> Headers:
 
 @given(INVOCATIONS)
 def test_what_is_written_is_read(invocation: Invocation) -> None:
-    """``decode(encode(x)) == x`` through names in lower case, as every reader gives them."""
+    """``decode(encode(x)) == x`` through names in lower case, as every reader gives them (RT-NEXT-17)."""
     assert decode_invocation(lowered(encode_invocation(invocation)), invocation.payload) == invocation
+
+
+@given(INVOCATIONS, st.randoms())
+def test_the_order_of_the_fields_does_not_matter(invocation: Invocation, random: Random) -> None:
+    """Nor do their capitals, which every reader makes lower (RT-NEXT-18); strangers are kept in theirs."""
+    named = [field for field in lowered(encode_invocation(invocation)) if field not in invocation.headers]
+    random.shuffle(named)
+    assert decode_invocation((*named, *invocation.headers), invocation.payload) == invocation
 
 
 @given(INVOCATIONS)
@@ -52,7 +62,7 @@ def test_canonical_fields_are_written_as_they_were_read(invocation: Invocation) 
 
 
 def test_all_fields_go_out_in_the_order_of_the_service() -> None:
-    """Alphabetical, spelt as AWS spells them; what has no name here comes last, in its own order."""
+    """Alphabetical, spelt as AWS spells them; what has no name here comes last, in its own order (RT-NEXT-10)."""
     invocation = Invocation(
         request_id="r",
         payload=b"",
@@ -83,7 +93,10 @@ def test_all_fields_go_out_in_the_order_of_the_service() -> None:
 
 
 def test_what_is_unknown_is_left_out() -> None:
-    """The service sends no field without a value, and a runtime echoes an invocation id exactly when there is one."""
+    """The service sends no field without a value, and a runtime echoes an invocation id exactly when there is one.
+
+    (RT-NEXT-8, RT-NEXT-10)
+    """
     assert encode_invocation(Invocation(request_id="r", payload=b"", content_type="")) == (
         ("Lambda-Runtime-Aws-Request-Id", "r"),
     )
@@ -124,13 +137,13 @@ def test_without_an_id_nobody_can_answer(headers: Headers) -> None:
     ],
 )
 def test_a_deadline_that_is_no_number_is_unknown(value: str) -> None:
-    """Such an invocation can still be served; a huge one is not turned into an integer at all."""
+    """Such an invocation can still be served; a huge one is not turned into an integer at all (RT-NEXT-16)."""
     assert decode_invocation((ID, ("lambda-runtime-deadline-ms", value)), b"").deadline_ms is None
 
 
 @pytest.mark.parametrize(("value", "deadline_ms"), [("0", 0), ("1795234246162", 1795234246162), ("9" * 19, 10**19 - 1)])
 def test_a_deadline_is_unix_milliseconds(value: str, deadline_ms: int) -> None:
-    """Decimal, as the emulator sends it."""
+    """Decimal, as the emulator sends it (RT-NEXT-6)."""
     assert decode_invocation((ID, ("lambda-runtime-deadline-ms", value)), b"").deadline_ms == deadline_ms
 
 

@@ -122,7 +122,10 @@ def not_allowed(state: State, ask: str) -> Refused:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("ask", REQUESTS)
 def test_every_request_is_judged_in_every_state(state: State, ask: str) -> None:
-    """The whole product: allowed where the emulator allows it, else its 403, and 400 first where the id is unknown."""
+    """The whole product: allowed where the emulator allows it, else its 403, and 400 first where the id is unknown.
+
+    (RT-RESP-17, RT-ERR-2, RT-ERR-5, RT-INIT-4, RT-STATE-2, RT-STATE-3, RT-STATE-4, RT-RESTORE-8, RT-RESTORE-10)
+    """
     life = in_state(state)
     expected = None if REQUESTS[ask] in ALLOWED[state] else not_allowed(state, ask)
     if REQUESTS[ask] in REPORTS and life.request_id != "id-1":
@@ -140,7 +143,7 @@ def test_every_403_and_400_of_the_recordings_is_one_of_ours() -> None:
     """Word for word, whatever the state and the request were.
 
     One is not: in c30 the emulator answers ``/restore/next`` with an invocation, which no service should, and has its
-    id in a state where an id is unknown.
+    id in a state where an id is unknown (RT-STATE-3, RT-STATE-5).
     """
     ours = {
         (refusal.status, refusal.error_type, refusal.error_message)
@@ -170,7 +173,10 @@ def test_every_403_and_400_of_the_recordings_is_one_of_ours() -> None:
 @pytest.mark.parametrize("ask", REPORTS)
 @pytest.mark.parametrize("request_id", ["", "ID-1", "id-10", "id-1 "])
 def test_a_wrong_id_is_400_in_every_state(state: State, ask: type, request_id: str) -> None:
-    """Never 403, and an empty id is wrong even when no invocation was handed out yet (a30, a32, a40)."""
+    """Never 403, and an empty id is wrong even when no invocation was handed out yet (a30, a32, a40).
+
+    (RT-PATH-7, RT-STATE-1)
+    """
     assert in_state(state).judge(ask, request_id, "") == UNKNOWN_ID
 
 
@@ -184,7 +190,7 @@ def test_an_invocation_id_is_not_looked_at_in_standard_mode() -> None:
 )
 @pytest.mark.parametrize("ask", [RestoreAsked, RestoreErrorReported])
 def test_without_snap_start_its_endpoints_are_404(state: State, ask: type) -> None:
-    """In every state that such an environment can be in (a40)."""
+    """In every state that such an environment can be in (a40) (RT-RESTORE-2)."""
     life = StandardLifecycle()
     for step in WAYS[state]:
         step(life)
@@ -193,7 +199,7 @@ def test_without_snap_start_its_endpoints_are_404(state: State, ask: type) -> No
 
 @pytest.mark.parametrize("state", State)
 def test_a_ping_is_allowed_always_and_moves_nothing(state: State) -> None:
-    """Anyone may ask, however often, and lose the connection over it."""
+    """Anyone may ask, however often, and lose the connection over it (RT-PING-2)."""
     life = in_state(state)
     assert life.judge(PingAsked, "", "") is None
     life.asked(PingAsked, "")
@@ -222,7 +228,7 @@ def test_an_invocation_may_be_handed_out_only_to_a_poll(state: State) -> None:
 @pytest.mark.parametrize("ask", REPORTS)
 @pytest.mark.parametrize("answer", ENDS)
 def test_a_report_is_over_when_it_is_answered_whatever_the_answer(ask: type, answer: type) -> None:
-    """It is never made twice, and the next poll is welcome."""
+    """It is never made twice, and the next poll is welcome (RT-ERR-4)."""
     life = in_state(State.RUNNING)
     life.asked(ask, "id-1")
     life.answered(ask, "id-1", answer)
@@ -232,7 +238,7 @@ def test_a_report_is_over_when_it_is_answered_whatever_the_answer(ask: type, ans
 
 
 def test_the_next_poll_forgets_the_invocation() -> None:
-    """The id is known until then, so that a second answer is told what is wrong with it (a31)."""
+    """The id is known until then, so that a second answer is told what is wrong with it (a31) (RT-NEXT-19)."""
     life = in_state(State.RESPONSE_SENT)
     assert life.request_id == "id-1"
     polled(life)
@@ -241,7 +247,7 @@ def test_the_next_poll_forgets_the_invocation() -> None:
 
 
 def test_a_poll_while_an_invocation_is_held_gets_it_again() -> None:
-    """The id stays what it was (a33)."""
+    """The id stays what it was (a33) (RT-NEXT-20)."""
     life = in_state(State.RUNNING)
     polled(life)
     assert (life.state, life.request_id) == (State.RUNNING, "id-1")
@@ -251,7 +257,7 @@ def test_a_poll_while_an_invocation_is_held_gets_it_again() -> None:
 
 @pytest.mark.parametrize("answer", ENDS)
 def test_an_init_error_is_final(answer: type) -> None:
-    """Reported once, however the report ended; nothing but exit is left (a22)."""
+    """Reported once, however the report ended; nothing but exit is left (a22) (RT-INIT-4)."""
     life = in_state(State.INIT_ERROR)
     life.answered(InitErrorReported, "", answer)
     assert life.state is State.INIT_ERROR
@@ -260,7 +266,7 @@ def test_an_init_error_is_final(answer: type) -> None:
 @pytest.mark.parametrize("ask", [InitErrorReported, RestoreErrorReported])
 @pytest.mark.parametrize("answer", ENDS)
 def test_a_restore_error_is_final(ask: type, answer: type) -> None:
-    """An init error that is reported while restoring is one as well (c32)."""
+    """An init error that is reported while restoring is one as well (c32) (RT-RESTORE-9)."""
     life = in_state(State.RESTORING)
     life.asked(ask, "")
     life.answered(ask, "", answer)
@@ -306,7 +312,7 @@ def test_both_kinds_answer_what_a_connection_asks(life: Lifecycle) -> None:
 
 @pytest.mark.parametrize("ask", [NextAsked, PingAsked])
 def test_polls_and_pings_are_always_allowed_in_managed_mode(ask: type) -> None:
-    """The environment as a whole has no order, and neither of them holds anything."""
+    """The environment as a whole has no order, and neither of them holds anything (RT-MANAGED-5, RT-PING-2)."""
     life = managed(invocation())
     assert life.judge(ask, "", "") is None
     life.asked(ask, "")
@@ -317,12 +323,12 @@ def test_polls_and_pings_are_always_allowed_in_managed_mode(ask: type) -> None:
 
 @pytest.mark.parametrize("ask", [RestoreAsked, RestoreErrorReported])
 def test_restore_endpoints_are_404_in_managed_mode(ask: type) -> None:
-    """There is no SnapStart there."""
+    """There is no SnapStart there (RT-MANAGED-13)."""
     assert ManagedLifecycle().judge(ask, "", "") == NOT_FOUND
 
 
 def test_an_init_error_is_allowed_once_in_managed_mode() -> None:
-    """Even after the first poll; the refusal of the second has a lower-case tail."""
+    """Even after the first poll; the refusal of the second has a lower-case tail (RT-INIT-4)."""
     life = managed(invocation())
     assert life.judge(InitErrorReported, "", "") is None
     life.asked(InitErrorReported, "")
@@ -337,7 +343,10 @@ def test_an_init_error_is_allowed_once_in_managed_mode() -> None:
 @pytest.mark.parametrize("second", REPORTS)
 @pytest.mark.parametrize("answer", [None, *ENDS])
 def test_each_invocation_is_answered_once_in_managed_mode(first: type, second: type, answer: type | None) -> None:
-    """In any order with others; a second answer is 400, while the first is under way and after it."""
+    """In any order with others; a second answer is 400, while the first is under way and after it.
+
+    (RT-ERR-5, RT-MANAGED-5)
+    """
     life = managed(invocation("a"), invocation("b"), invocation("c"))
     assert life.judge(first, "b", "") is None
     life.asked(first, "b")
@@ -350,7 +359,7 @@ def test_each_invocation_is_answered_once_in_managed_mode(first: type, second: t
 
 @pytest.mark.parametrize("ask", REPORTS)
 def test_an_answer_after_the_deadline_is_410_once_in_managed_mode(ask: type) -> None:
-    """And 400 after that; other invocations are not touched."""
+    """And 400 after that; other invocations are not touched (RT-MANAGED-6)."""
     life = managed(invocation("a"), invocation("b"))
     life.expire("a")
     assert life.attempts["a"] is Attempt.EXPIRED
@@ -388,7 +397,7 @@ def test_a_refusal_of_what_is_no_answer_consumes_nothing() -> None:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("ask", REQUESTS)
 def test_a_refusal_moves_nothing_in_standard_mode(state: State, ask: str) -> None:
-    """What was not allowed has not happened."""
+    """What was not allowed has not happened (RT-STATE-4)."""
     life = in_state(state)
     before = life.request_id
     life.refused(REQUESTS[ask], "id-1")
@@ -396,7 +405,7 @@ def test_a_refusal_moves_nothing_in_standard_mode(state: State, ask: str) -> Non
 
 
 def test_a_deadline_does_not_reach_an_answer_that_has_begun() -> None:
-    """A stream that takes longer than the timeout is accepted at its end."""
+    """A stream that takes longer than the timeout is accepted at its end (RT-MANAGED-6)."""
     life = managed(invocation())
     life.asked(ResponseStarted, "id-1")
     life.expire("id-1")
@@ -426,7 +435,10 @@ def test_a_deadline_of_an_invocation_that_is_over_means_nothing() -> None:
     ],
 )
 def test_an_echo_of_another_attempt_is_410_and_consumes_nothing(given_id: str, echoed: str, allowed: bool) -> None:
-    """Compared byte for byte, and only when both sides have one; the right echo is accepted afterwards."""
+    """Compared byte for byte, and only when both sides have one; the right echo is accepted afterwards.
+
+    (RT-MANAGED-7)
+    """
     life = managed(invocation("a", given_id))
     assert life.judge(BufferedResponse, "a", echoed) == (None if allowed else TOO_LATE)
     assert life.judge(BufferedResponse, "a", given_id) is None
@@ -449,7 +461,10 @@ def test_an_invocation_that_runs_is_handed_out_again_and_no_other() -> None:
 
 
 def test_a_managed_invocation_is_handed_out_once() -> None:
-    """The service refuses a request id that runs already (observed); after its deadline the id is free again."""
+    """The service refuses a request id that runs already (observed); after its deadline the id is free again.
+
+    (RT-MANAGED-11)
+    """
     life = ManagedLifecycle()
     life.invoked(invocation())
     assert not life.may_invoke("id-1")
@@ -470,7 +485,7 @@ def test_late_invocations_are_remembered_within_bounds() -> None:
 
 
 def test_a_response_mode_that_does_not_exist_consumes_a_managed_invocation() -> None:
-    """In managed mode the runtime goes on; in standard mode the environment is held for ever (observed)."""
+    """In managed mode the runtime goes on; in standard mode the environment is held for ever (observed) (RT-RESP-7)."""
     managed, standard = ManagedLifecycle(), in_state(State.RUNNING)
     managed.invoked(invocation())
     for life in (managed, standard):

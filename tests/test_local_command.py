@@ -148,6 +148,8 @@ def test_the_child_finds_the_variables_of_lambda(app: Path) -> None:
     assert "AWS_SECRET_ACCESS_KEY" not in seen
     assert "AWS_LAMBDA_MAX_CONCURRENCY" not in seen
     assert seen["_X_AMZN_TRACE_ID"].startswith("Root=1-")
+    host, _, port = seen["AWS_LAMBDA_RUNTIME_API"].partition(":")  # RT-ENV-1
+    assert (host, port.isdigit()) == ("127.0.0.1", True)
     assert (seen["_HANDLER"], seen["LAMBDA_TASK_ROOT"]) == ("app.environ", str(app))
     assert seen["AWS_LAMBDA_FUNCTION_VERSION"] == "$LATEST"
     assert seen["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
@@ -221,7 +223,10 @@ def _has_died(descriptor: int) -> bool:
 
 
 def test_a_child_that_cannot_start_is_reported_and_not_tried_for_ever(app: Path) -> None:
-    """Each caller gets the document of /init/error and causes one start; a function URL gives 502."""
+    """Each caller gets the document of /init/error and causes one start; a function URL gives 502.
+
+    (RT-INIT-5, RT-INIT-6)
+    """
     with running_local("broken.handler", cwd=app) as local:
         for _ in range(2):
             status, headers, body = local.invoke()

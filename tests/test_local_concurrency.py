@@ -161,7 +161,10 @@ def body_of(called: Called) -> bytes:
 
 
 def test_each_slot_runs_an_invocation_and_answers_in_any_order() -> None:
-    """On any connection; the caller is answered although nobody polls again. Every attempt has an id of its own."""
+    """On any connection; the caller is answered although nobody polls again. Every attempt has an id of its own.
+
+    (RT-NEXT-12, RT-MANAGED-3, RT-MANAGED-4)
+    """
     with bench_of() as bench, contextlib.ExitStack() as stack:
         called = [bench.call("0", request_id="a"), bench.call("1", request_id="b", tail=True)]
         asked = told(polling(bench.address(), 2, stack), 2)
@@ -174,7 +177,7 @@ def test_each_slot_runs_an_invocation_and_answers_in_any_order() -> None:
 
 
 def test_one_slot_is_standard_mode() -> None:
-    """No attempt has an id, and an order that is none is 403."""
+    """No attempt has an id, and an order that is none is 403 (RT-NEXT-12, RT-RESP-9)."""
     with bench_of(concurrency=1) as bench:
         called = bench.call("0")
         with Slot(bench.address()).poll() as slot:
@@ -200,7 +203,10 @@ def test_more_polls_than_slots() -> None:
 
 
 def test_fewer_polls_than_slots() -> None:
-    """The invocation waits for one; when none comes in all its time it fails, and the runtime is left alone."""
+    """The invocation waits for one; when none comes in all its time it fails, and the runtime is left alone.
+
+    (RT-MANAGED-10)
+    """
     with bench_of(concurrency=3, timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
         calls = [bench.call(name, request_id=name) for name in "12"]
         (slot,) = polling(bench.address(), 1, stack)
@@ -276,7 +282,10 @@ def test_polls_that_leave_lose_nothing() -> None:
 
 
 def test_a_deadline_ends_the_invocation_and_not_the_runtime() -> None:
-    """Its late answer is 410 once and then 400; the slot is free, and all of them are served by the same runtime."""
+    """Its late answer is 410 once and then 400; the slot is free, and all of them are served by the same runtime.
+
+    (RT-MANAGED-6)
+    """
     with bench_of(timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
         late = bench.call("0", request_id="late")
         address = bench.address()
@@ -313,7 +322,7 @@ def test_an_answer_that_has_begun_has_no_deadline() -> None:
 
 
 def test_an_echo_of_another_attempt_is_late_and_takes_nothing() -> None:
-    """A fresh attempt of the same request is another; the right echo is accepted afterwards."""
+    """A fresh attempt of the same request is another; the right echo is accepted afterwards (RT-MANAGED-7)."""
     with bench_of(timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
         late = bench.call("0", request_id="same")
         address = bench.address()
@@ -332,7 +341,7 @@ def test_an_echo_of_another_attempt_is_late_and_takes_nothing() -> None:
 
 
 def test_an_id_that_runs_is_not_handed_out_again() -> None:
-    """The second caller of that id is told; the first has his answer."""
+    """The second caller of that id is told; the first has his answer (RT-MANAGED-11)."""
     with bench_of() as bench, contextlib.ExitStack() as stack:
         called = bench.call("0", request_id="same")
         (slot,) = polling(bench.address(), 1, stack)
@@ -645,7 +654,7 @@ def test_our_own_runtime_is_served_too(tmp_path: Path) -> None:
 
 
 def test_the_environment_of_a_child() -> None:
-    """It is told of its slots, whatever we were told; without slots, of none."""
+    """It is told of its slots, whatever we were told; without slots, of none (RT-MANAGED-1)."""
     inherited = {"AWS_LAMBDA_MAX_CONCURRENCY": "9", "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
     found = child_environment(inherited, address="a:1", handler="h", task_root="/", concurrency=3)
     assert found["AWS_LAMBDA_MAX_CONCURRENCY"] == "3"

@@ -88,7 +88,7 @@ def test_boto3_learns_of_a_function_error(function: Function, aws: Any) -> None:
 
 
 def test_boto3_passes_client_context_and_tenant(function: Function, aws: Any) -> None:
-    """Decoded from base64, raw UTF-8, line breaks as blanks (IN-ASK-14, IN-ASK-16)."""
+    """Decoded from base64, raw UTF-8, line breaks as blanks (TF-8, IN-ASK-14, IN-ASK-16, RT-NEXT-9, RT-NEXT-11)."""
     context = json.dumps({"custom": {"ключ": "é"}}, ensure_ascii=False, indent=1)
     aws.invoke(
         FunctionName="any", ClientContext=base64.b64encode(context.encode()).decode(), TenantId="blue", Payload=b"{}"
@@ -236,7 +236,7 @@ def test_a_stream_that_goes_on_for_ever_is_stopped(function: Function, fn: Local
 
 
 def test_ids_of_the_caller_are_honoured(function: Function, fn: LocalLambda) -> None:
-    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back (IN-ASK-17, IN-ASK-18)."""
+    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back (IN-ASK-17, IN-ASK-18, RT-NEXT-5, RT-NEXT-8)."""
     _, headers, _ = post(fn, x_amzn_requestid="my-id", x_amzn_trace_id="Root=1-0-0;Sampled=1")
     assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id == "my-id"
     assert headers["x-amzn-trace-id"] == "Root=1-0-0;Sampled=1"
@@ -258,7 +258,7 @@ def test_an_id_may_hold_whatever_needs_no_escape(function: Function, fn: LocalLa
 
 
 def test_buffered_bytes_keep_their_content_type(function: Function, fn: LocalLambda) -> None:
-    """What the runtime says is passed on."""
+    """What the runtime says is passed on (RT-RESP-3)."""
     assert post(fn)[1]["content-type"] == "application/json"
 
 

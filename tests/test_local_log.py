@@ -448,7 +448,7 @@ def test_what_was_written_before_the_response_is_in_its_log() -> None:
 
 
 def test_what_is_written_after_the_last_byte_is_in_its_log() -> None:
-    """An invocation lasts until the runtime asks for the next one."""
+    """An invocation lasts until the runtime asks for the next one (RT-NEXT-19)."""
 
     async def check() -> None:
         async with serving("app.after") as function:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -47,24 +50,65 @@ def test_a_response_is_the_same_however_it_is_delivered(bench: Bench) -> None:
         assert wire.answer()[0] == 200
 
 
+def test_a_poll_is_told_of_its_invocation(bench: Bench) -> None:
+    """Its id, its deadline, the function's ARN, its trace, and what kind of event it is; no field without a value.
+
+    (RT-NEXT-5, RT-NEXT-6, RT-NEXT-7, RT-NEXT-8, RT-NEXT-13)
+    """
+    before_ms = time.time() * 1000
+    called = bench.call('{"k": 1}')
+    with contextlib.closing(http.client.HTTPConnection(bench.address(), timeout=PATIENCE_S)) as polling:
+        polling.request("GET", f"{PREFIX}/invocation/next")
+        answer = polling.getresponse()
+        assert (answer.status, answer.read()) == (200, b'{"k": 1}')
+        said = dict(answer.getheaders())
+        assert said["Lambda-Runtime-Aws-Request-Id"] == "it"
+        assert before_ms + 29_999 <= int(said["Lambda-Runtime-Deadline-Ms"]) <= time.time() * 1000 + 30_001
+        assert said["Lambda-Runtime-Invoked-Function-Arn"].endswith(":function:function")
+        assert said["Lambda-Runtime-Trace-Id"].startswith("Root=1-")
+        assert said["Content-Type"] == "application/json"
+        assert len(said) == 6, "and the length"
+        polling.request("POST", f"{PREFIX}/invocation/it/response", b"1")
+        assert polling.getresponse().status == 202
+    assert called.result(PATIENCE_S)[1] == b"1"
+
+
+def test_polls_are_served_in_the_order_in_which_they_came() -> None:
+    """Whatever has waited longest has the next invocation (RT-NEXT-21)."""
+
+    async def check() -> None:
+        api = await RuntimeApi.open(ManagedMode())
+        polls = [api.wait_for_call() for _ in range(3)]
+        calls = [Call(b"1", request_id=request_id) for request_id in "abc"]
+        handovers = [Handover(call, call.invocation(function_arn="arn"), timeout_s=1.0) for call in calls]
+        for handover in handovers:
+            api.hand_over(handover)
+        assert [poll.result() for poll in polls] == handovers
+        await api.close()
+
+    asyncio.run(check())
+
+
 def test_a_second_poll_gets_the_same_event_again(bench: Bench) -> None:
-    """As in the emulator; and a ping is answered in between."""
+    """As in the emulator; and a ping is answered in between (RT-NEXT-20)."""
     called = bench.call("7")
     address = bench.address()
     with Wire(address) as one, Wire(address) as other:
         one.poll()
         assert one.answer() == (200, b"7")
+        first = one.head
         other.send("GET /2018-06-01/ping HTTP/1.1\r\nHost: h\r\n\r\n")
         assert other.answer() == (200, b"pong")
         other.poll()
         assert other.answer() == (200, b"7")
+        assert other.head == first  # id and deadline, too
         one.send(RESPONSE + "Content-Length: 1\r\n\r\n8")
         assert one.answer()[0] == 202
         assert called.result(PATIENCE_S)[1] == b"8"
 
 
 def test_a_request_may_be_sent_ahead_of_the_polls_answer(bench: Bench) -> None:
-    """Requests are answered strictly in order (emulator, observed)."""
+    """Requests are answered strictly in order (emulator, observed) (RT-CONN-6)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()
@@ -78,7 +122,7 @@ def test_a_request_may_be_sent_ahead_of_the_polls_answer(bench: Bench) -> None:
 
 
 def test_a_poll_whose_connection_ended_takes_no_event(bench: Bench) -> None:
-    """The next poll gets it."""
+    """The next poll gets it (RT-NEXT-22)."""
     called = bench.call()
     address = bench.address()
     with Wire(address) as one:
@@ -175,7 +219,7 @@ def test_an_event_keeps_when_its_poll_has_just_left(mode: type[StandardMode | Ma
 
 
 def test_a_call_that_is_taken_back_is_not_sent() -> None:
-    """Even if it was given to a poll; that goes on waiting."""
+    """Even if it was given to a poll; that goes on waiting (RT-NEXT-3)."""
 
     async def check() -> None:
         api = await RuntimeApi.open(ManagedMode())
@@ -222,7 +266,7 @@ def test_expect_100_continue_is_answered(bench: Bench) -> None:
 def test_what_the_law_refuses_is_told_and_the_invocation_goes_on(
     bench: Bench, request_: str, status: int, error_type: str
 ) -> None:
-    """The connection is kept."""
+    """The connection is kept (RT-INIT-4, RT-STATE-4)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()
@@ -272,7 +316,7 @@ def test_an_answer_that_is_cut_is_lost_when_the_runtime_goes_on(bench: Bench, bo
 
 
 def test_an_oversized_counted_response_is_refused_and_the_connection_kept(bench: Bench) -> None:
-    """413 after all of it was read; the caller gets the document."""
+    """413 after all of it was read; the caller gets the document (RT-RESP-13)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()

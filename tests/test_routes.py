@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args
 from urllib.parse import quote, unquote
 
@@ -72,14 +73,17 @@ def test_what_is_written_into_a_path_is_read_out_of_it(request_id: str) -> None:
 
 @given(IDS)
 def test_an_id_is_written_as_go_writes_it(request_id: str) -> None:
-    """Nothing else would reach it: the emulator compares any other encoding as it stands (observed: ``a%3Ab``)."""
+    """Nothing else would reach it: the emulator compares any other encoding as it stands (observed: ``a%3Ab``).
+
+    (RT-PATH-5)
+    """
     assert target_of(route_of(BufferedResponse), request_id) == RESPONSE.format(
         quote(request_id, safe=GO_PLAIN, errors="surrogateescape")
     )
 
 
 def test_every_byte_has_one_way_into_a_path() -> None:
-    """The other way round, an encoded letter or a bare exclamation mark, is compared as it stands."""
+    """The other way round, an encoded letter or a bare exclamation mark, is compared as it stands (RT-PATH-6)."""
     for byte in set(range(256)) - set(b"/"):
         request_id = bytes([byte]).decode("utf-8", "surrogateescape")
         encoded, plain = f"%{byte:02X}", (request_id.isalnum() and byte < 128) or request_id in "-._~" + GO_PLAIN
@@ -107,16 +111,25 @@ def test_a_path_without_an_id_is_itself(ask: type) -> None:
 @given(SEGMENTS)
 @example("%2e%2e")
 def test_a_path_is_decoded_where_go_would_have_written_it_so(segment: str) -> None:
-    """There it is what ``urllib.parse.unquote`` makes of it; elsewhere it is compared as it stands."""
+    """There it is what ``urllib.parse.unquote`` makes of it; elsewhere it is compared as it stands (RT-PATH-6)."""
     decoded = unquote(segment, errors="surrogateescape")
     canonical = quote(decoded, safe="/" + GO_PLAIN, errors="surrogateescape") == segment
     assert found(segment) == (decoded if canonical else segment)
 
 
 def test_an_id_with_a_slash_is_out_of_reach() -> None:
-    """Encoded it is another id, and as it is another path: so it is with the emulator (observed)."""
+    """Encoded it is another id, and as it is another path: so it is with the emulator (observed) (RT-PATH-5)."""
     assert found("a%2Fb") == "a%2Fb"
     assert match("POST", RESPONSE.format("a/b")) == NOT_FOUND
+
+
+def test_the_endpoints_are_those_of_the_specification() -> None:
+    """Method and path of each, in its order (RT-PATH-1)."""
+    page = (Path(__file__).parent.parent / "spec" / "runtime-api.md").read_text(encoding="utf-8")
+    rule = page.partition("### RT-PATH-1\n")[2].partition("\n### ")[0]
+    rows = [line.split(" | ")[:2] for line in rule.splitlines() if line.startswith(("| GET ", "| POST "))]
+    listed = [(method.strip("| "), "/2018-06-01" + path.strip("`")) for method, path in rows]
+    assert [(route.method, route.path.replace("{request_id}", "{id}")) for route in ROUTES] == listed
 
 
 @pytest.mark.parametrize("ask", get_args(Ask))
@@ -139,7 +152,7 @@ def test_every_answer_belongs_to_an_endpoint() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: str(route.path))
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
 def test_another_method_is_405_and_names_the_right_one(route: Route, method: str) -> None:
-    """HEAD too (a40)."""
+    """HEAD too (a40) (RT-PATH-3)."""
     expected = Match(route=route) if method == route.method else Refused(status=405, allow=route.method)
     assert match(method, target_of(route)) == expected
 
@@ -147,7 +160,7 @@ def test_another_method_is_405_and_names_the_right_one(route: Route, method: str
 @pytest.mark.parametrize("method", ["FOO", "get", "Get", "QUERY", "PRI", "\x00"])
 @pytest.mark.parametrize("target", ["/2018-06-01/ping", "/nowhere", "*"])
 def test_a_method_that_nobody_knows_is_405_whatever_the_path(method: str, target: str) -> None:
-    """And nothing is allowed instead: the emulator's router does not look at the path (observed)."""
+    """And nothing is allowed instead: the emulator's router does not look at the path (observed) (RT-PATH-3)."""
     assert match(method, target) == Refused(status=405)
 
 
@@ -176,7 +189,10 @@ def test_a_method_that_nobody_knows_is_405_whatever_the_path(method: str, target
     ],
 )
 def test_a_target_in_any_form_is_its_path(target: str, path: str | None) -> None:
-    """Query, scheme and authority do not count, and are not decoded. Each row was seen with the emulator or net/url."""
+    """Query, scheme and authority do not count, and are not decoded. Each row was seen with the emulator or net/url.
+
+    (RT-PATH-2, RT-PATH-4)
+    """
     assert match("GET", target) == (NOT_FOUND if path is None else Match(route=route_of(PingAsked)))
 
 
@@ -234,7 +250,10 @@ def recorded(name: str) -> list[tuple[str, str, int, bytes]]:
 
 @pytest.mark.parametrize("name", ["a30", "a31", "a32", "a40", "a61", "a62", "a63", "a64"])
 def test_every_recorded_request_is_routed_as_the_emulator_routed_it(name: str) -> None:
-    """404 and 405 exactly where it said so, with its ``Allow``; everything else found an endpoint."""
+    """404 and 405 exactly where it said so, with its ``Allow``; everything else found an endpoint.
+
+    (RT-PATH-2, RT-PATH-3)
+    """
     rows = recorded(name)
     assert rows
     for method, target, status, allow in rows:

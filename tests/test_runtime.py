@@ -205,12 +205,15 @@ class TestSays:
         assert (runtime.idle, runtime.polling, runtime.must_close) == (False, False, True)
 
     def test_get(self) -> None:
-        """A poll is a bare GET."""
+        """A poll is a bare GET (RT-CONN-2, RT-NEXT-1)."""
         wire = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n" + COMMON + b"\r\n"
         assert new().send(NextAsked()) == wire
 
     def test_post(self) -> None:
-        """A report is counted; the id is percent-encoded; what is empty is left out."""
+        """A report is counted; the id is percent-encoded; what is empty is left out.
+
+        (RT-RESP-3, RT-RESP-4, RT-RESP-8)
+        """
         lifecycle = StandardLifecycle()
         lifecycle.asked(NextAsked, "")
         lifecycle.invoked(Invocation(request_id="a b", payload=b""))
@@ -265,7 +268,10 @@ class TestSays:
         assert runtime.send_buffers(chunk)[1] is chunk.data
 
     def test_who_is_asking(self) -> None:
-        """Host and User-Agent are the caller's; what would end a line is refused before there is a connection."""
+        """Host and User-Agent are the caller's; what would end a line is refused before there is a connection.
+
+        (RT-CONN-19)
+        """
         runtime = RuntimeConnection(host="h", user_agent="me/1")
         assert b"Host: h\r\nUser-Agent: me/1\r\n" in runtime.send(NextAsked())
         for host, user_agent in (("h\r\nX: y", "me"), ("h", "me\n")):
@@ -304,7 +310,7 @@ class TestHears:
         ],
     )  # fmt: skip
     def test_answers(self, wire: bytes, ask: Ask, answer: RuntimeEvent, state: State) -> None:
-        """With or without interim responses before it, and then the connection is free again."""
+        """With or without interim responses before it, and then the connection is free again (RT-CONN-13)."""
         for interim in (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 3):
             events, after, runtime = hear(interim + wire, ask, eof=False)
             assert (events, after) == ([answer], state)
@@ -329,7 +335,7 @@ class TestHears:
         ],
     )
     def test_every_framing(self, body: bytes) -> None:
-        """Counted, chunked (as the emulator does from 2,049 bytes), or up to the end."""
+        """Counted, chunked (as the emulator does from 2,049 bytes), or up to the end (RT-CONN-11)."""
         head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id\r\n"
         assert hear(head + body, NextAsked())[0] == [INVOCATION, CLOSED]
 
@@ -342,7 +348,10 @@ class TestHears:
             runtime.send(NextAsked())
 
     def test_a_client_context_that_no_header_may_hold(self) -> None:
-        """A caller can put any bytes there, and the emulator hands them on raw (observed): the runtime goes on."""
+        """A caller can put any bytes there, and the emulator hands them on raw (observed): the runtime goes on.
+
+        (RT-NEXT-17)
+        """
         wire = EVENT.replace(b"\r\n\r\n", b"\r\nLambda-Runtime-Client-Context: a\x00b\x0b\x0c\x01c\r\n\r\n")
         (invocation, *_), _, _ = hear(wire, NextAsked())
         assert isinstance(invocation, Invocation)
@@ -382,7 +391,10 @@ class TestPolling:
         assert not runtime.awaits(RestoreAsked)
 
     def test_an_invocation_answers_no_other_poll(self) -> None:
-        """The service is at fault; the environment is not restored, and may say what is wrong elsewhere."""
+        """The service is at fault; the environment is not restored, and may say what is wrong elsewhere.
+
+        (RT-RESTORE-4)
+        """
         runtime, lifecycle = asking(RestoreAsked())
         runtime.receive_data(EVENT)
         with pytest.raises(RemoteProtocolError, match="expected no invocation after RestoreAsked, got 'id'"):
@@ -402,7 +414,7 @@ class TestPolling:
         assert not runtime.awaits(NextAsked)
 
     def test_on_a_new_connection(self) -> None:
-        """The environment outlives its connections: closed, and asked again."""
+        """The environment outlives its connections: closed, and asked again (RT-CONN-5)."""
         runtime, lifecycle = asking(NextAsked())
         runtime.receive_data(b"")
         assert (heard(runtime), lifecycle.state) == ([CLOSED], State.READY)
@@ -565,7 +577,7 @@ class TestOrder:
         runtime.send(BufferedResponse(request_id="id", payload=b""))
 
     def test_no_answer_twice(self) -> None:
-        """Not even on another connection, and not when the first one's fate is unknown."""
+        """Not even on another connection, and not when the first one's fate is unknown (RT-RESP-15)."""
         runtime, lifecycle = asking(BufferedResponse(request_id="id", payload=b""))
         runtime.receive_data(b"")
         heard(runtime)
@@ -575,6 +587,20 @@ class TestOrder:
         ):
             with pytest.raises(LocalProtocolError, match="would be refused"):
                 new(lifecycle).send(ask)
+        new(lifecycle).send(NextAsked())
+
+    @pytest.mark.parametrize(
+        "report",
+        [BufferedResponse(request_id="id", payload=b""), ErrorReported(request_id="id", error_type="", payload=b"")],
+    )
+    def test_no_poll_before_the_answer_to_a_report(self, report: Ask) -> None:
+        """Not on the connection of the report, nor on another (RT-RESP-12)."""
+        runtime, lifecycle = asking(report)
+        for each in (runtime, new(lifecycle)):
+            with pytest.raises(LocalProtocolError):
+                each.send(NextAsked())
+        runtime.receive_data(ACCEPTED)
+        assert heard(runtime) == [Accepted()]
         new(lifecycle).send(NextAsked())
 
     @pytest.mark.parametrize("wire", [EVENT, EVENT[:-1], PONG, b"\0", b""])
@@ -627,7 +653,7 @@ class TestFaults:
             (b"\r\n" + EVENT, NextAsked()),
             (ACCEPTED, NextAsked()),
             (ACCEPTED, PingAsked()),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NextAsked()),  # no request id
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NextAsked()),  # RT-NEXT-15
             (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", BufferedResponse(request_id="id", payload=b"")),
             (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", STREAM),
             (b"HTTP/1.1 999 x\r\nContent-Length: 0\r\n\r\n", NextAsked()),
@@ -653,7 +679,7 @@ class TestFaults:
 
     @pytest.mark.parametrize(("wire", "ask"), [(EVENT, NextAsked()), (ACCEPTED, STREAM)])
     def test_truncated_at_every_byte(self, wire: bytes, ask: Ask) -> None:
-        """Half an answer is none, and nobody's fault: the connection was lost."""
+        """Half an answer is none, and nobody's fault: the connection was lost (RT-CONN-18)."""
         for cut in range(1, len(wire)):
             runtime, lifecycle = asking(ask)
             runtime.receive_data(wire[:cut])

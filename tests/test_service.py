@@ -150,25 +150,27 @@ class TestAsks:
         ("wire", "event"),
         [
             (NEXT, NextAsked()),
-            (NEXT.replace(b"HTTP/1.1", b"HTTP/1.0"), NextAsked()),
-            (get(API + b"invocation/next", b"Content-Length: 3\r\n") + b"abc", NextAsked()),
+            (NEXT.replace(b"HTTP/1.1", b"HTTP/1.0"), NextAsked()),  # RT-CONN-14
+            (get(API + b"invocation/next", b"Content-Length: 3\r\n") + b"abc", NextAsked()),  # RT-NEXT-1
+            (NEXT.replace(b"Host: a", b"Host: some.other:99"), NextAsked()),  # RT-CONN-3
+            (NEXT.replace(b"Host: a", b"Host:"), NextAsked()),
             (get(b"/2018-06-01/ping"), PingAsked()),
             (get(b"http://h/2018-06-01/ping?x=y"), PingAsked()),
             (
                 post(RESPONSE, b"Content-Type: a/b\r\n", b"Lambda-Runtime-Invocation-Id: i\r\n", body=b"[1]"),
                 BufferedResponse(request_id="id", payload=b"[1]", content_type="a/b", invocation_id="i"),
             ),
-            (post(RESPONSE), BufferedResponse(request_id="id", payload=b"", content_type="")),
-            (
+            (post(RESPONSE), BufferedResponse(request_id="id", payload=b"", content_type="")),  # RT-RESP-2
+            (  # RT-CONN-9
                 b"POST " + RESPONSE + b" HTTP/1.1\r\nHost: a\r\n\r\n",
                 BufferedResponse(request_id="id", payload=b"", content_type=""),
             ),
             (
                 post(
                     ERROR,
-                    b"lambda-runtime-function-error-type: Function.E\r\n",
+                    b"lambda-runtime-function-error-type: Function.E\r\n",  # RT-CONN-7
                     b"Lambda-Runtime-Function-XRay-Error-Cause: {}\r\n",
-                    b"Lambda-Runtime-Function-Response-Mode: bogus\r\n",  # not looked at here (observed)
+                    b"Lambda-Runtime-Function-Response-Mode: bogus\r\n",  # RT-ERR-3
                     chunks=(b"{", b"}"),
                 ),
                 ErrorReported(
@@ -189,7 +191,7 @@ class TestAsks:
         ],
     )
     def test_reports_of_the_start(self, path: bytes, event: ServiceEvent) -> None:
-        """Errors that belong to no invocation, before the first poll."""
+        """Errors that belong to no invocation, before the first poll (RT-INIT-3, RT-RESTORE-8)."""
         lifecycle = StandardLifecycle(snap_start=True)
         service = new(lifecycle)
         if path.startswith(b"restore"):
@@ -209,13 +211,13 @@ class TestAsks:
         ("fields", "mode"),
         [
             (STREAMING, "streaming"),
-            (STREAMING + b"Lambda-Runtime-Function-Response-Mode: bogus\r\n", "streaming"),  # the first wins (observed)
-            (b"", "buffered"),
+            (STREAMING + b"Lambda-Runtime-Function-Response-Mode: bogus\r\n", "streaming"),  # RT-CONN-8
+            (b"", "buffered"),  # RT-RESP-5
             (b"Lambda-Runtime-Function-Response-Mode: \r\n", "buffered"),
         ],
     )
     def test_streamed(self, fields: bytes, mode: str) -> None:
-        """Chunks as they were sent; without the header it is a buffered response that comes in chunks."""
+        """Chunks as they were sent; without the header it is a buffered response that comes in chunks (RT-RESP-5)."""
         wire = post(RESPONSE, fields, b"Content-Type: a/b\r\n", chunks=(b"a", b"bc"))
         start, *rest = hear(wire)
         assert isinstance(start, ResponseStarted)
@@ -283,7 +285,7 @@ class TestConversation:
     """Requests and answers alternate, and the environment moves with them."""
 
     def test_one_invocation(self) -> None:
-        """Poll, event, response, acceptance, poll."""
+        """Poll, event, response, acceptance, poll (RT-CONN-4)."""
         lifecycle = StandardLifecycle()
         service = new(lifecycle)
         service.receive_data(NEXT)
@@ -316,7 +318,10 @@ class TestConversation:
         assert service.send_buffers(INVOCATION)[1] is INVOCATION.payload
 
     def test_pipelined(self) -> None:
-        """The next request waits until this one is answered (observed, case a41_keepalive_and_pipelining)."""
+        """The next request waits until this one is answered (observed, case a41_keepalive_and_pipelining).
+
+        (RT-CONN-6)
+        """
         for pieces in deliveries(get(b"/2018-06-01/ping") + get(b"/2018-06-01/ping") + NEXT):
             service = new()
             events: list[object] = []
@@ -352,7 +357,7 @@ class TestConversation:
         ],
     )
     def test_the_runtime_wants_it_closed(self, wire: bytes, answer: Answer) -> None:
-        """Then the answer says so, and nothing more is read."""
+        """Then the answer says so, and nothing more is read (RT-CONN-4, RT-CONN-14)."""
         service = new()
         service.receive_data(wire + NEXT)
         heard(service)
@@ -480,7 +485,7 @@ class TestSend:
         assert_refused(service, Accepted(), refused_413(1), Continue())
 
     def test_early_refusal_of_a_counted_body(self) -> None:
-        """A body that is still coming may be refused, not accepted."""
+        """A body that is still coming may be refused, not accepted (RT-RESP-10)."""
         lifecycle = busy()
         service = new(lifecycle)
         service.receive_data(post(RESPONSE, body=b"[]")[:-1])
@@ -494,7 +499,7 @@ class TestContinue:
     """RFC 9110, 10.1.1."""
 
     def test_buffered(self) -> None:
-        """Asked for before the body; said once, and only when asked for."""
+        """Asked for before the body; said once, and only when asked for (RT-CONN-12)."""
         service = new(busy())
         assert_refused(service, Continue())
         wire = post(RESPONSE, b"Expect: 100-continue\r\n", body=b"[]")
@@ -549,7 +554,7 @@ class TestContinue:
         ],
     )
     def test_a_refused_body_is_not_asked_for(self, wire: bytes, reply: Refused) -> None:
-        """It is refused before it is sent, and the connection is closed (observed)."""
+        """It is refused before it is sent, and the connection is closed (observed) (RT-CONN-12)."""
         assert hear(wire) == [Violation(reply=reply)]
         service = new(busy())
         service.receive_data(wire[:-2])
@@ -581,13 +586,14 @@ class TestViolations:
     @pytest.mark.parametrize(
         ("wire", "reply"),
         [
-            (get(b"/nope"), NOT_FOUND),
+            (get(b"/nope"), NOT_FOUND),  # RT-PATH-2
             (b"HEAD /2018-06-01/ping HTTP/1.1\r\nHost: a\r\n\r\n", Refused(status=405, allow="GET")),
-            (post(API + b"invocation/next"), Refused(status=405, allow="GET")),
-            (post(API + b"invocation/x/response", body=b"[]"), UNKNOWN_ID),
+            (post(API + b"invocation/next"), Refused(status=405, allow="GET")),  # RT-PATH-3
+            (post(API + b"invocation/x/response", body=b"[]"), UNKNOWN_ID),  # RT-PATH-7
             (post(API + b"invocation//response", body=b"[]"), UNKNOWN_ID),
             (post(API + b"invocation/ID/error", body=b"[]"), UNKNOWN_ID),
             (post(API + b"invocation/x/response", STREAMING, chunks=(b"a", b"b")), UNKNOWN_ID),
+            # RT-RESP-6
             (post(RESPONSE, b"Lambda-Runtime-Function-Response-Mode: Streaming\r\n", body=b"[]"), INVALID_MODE),
             (post(RESPONSE, b"Lambda-Runtime-Function-Response-Mode: buffered\r\n", chunks=(b"a",)), INVALID_MODE),
         ],
@@ -617,6 +623,27 @@ class TestViolations:
         service = new(StandardLifecycle(snap_start=True))
         service.receive_data(wire)
         assert heard(service) == [Violation(reply=Refused(status=405, allow=allow))]
+    def test_the_order_of_judgements(self) -> None:
+        """The id, then the state, then the mode, then the body: each is looked at when all before it is right.
+
+        (RT-STATE-1)
+        """
+        answered = busy()
+        answered.asked(BufferedResponse, "id")
+        for path, mode, lifecycle, error_type in (
+            (RESPONSE.replace(b"/id/", b"/x/"), b"bogus", answered, "InvalidRequestID"),
+            (RESPONSE, b"bogus", answered, "InvalidStateTransition"),
+            (RESPONSE, b"bogus", busy(), "InvalidFunctionResponseMode"),
+            (RESPONSE, b"streaming", busy(), "TruncatedHTTPRequest"),
+        ):
+            service = new(lifecycle)
+            service.receive_data(post(path, STREAMING.replace(b"streaming", mode), chunks=(b"cut",))[:-1])
+            heard(service)
+            service.receive_data(b"")
+            with pytest.raises(RemoteProtocolError) as caught:
+                service.next_event()
+            assert caught.value.reply is not None
+            assert caught.value.reply.error_type == error_type
 
     def test_after_head_an_answer_has_its_body_again(self) -> None:
         """What was said about one request is forgotten with it."""
@@ -646,7 +673,7 @@ class TestViolations:
         assert lifecycle.state is State.INIT_ERROR
 
     def test_an_invalid_mode_holds_the_environment(self) -> None:
-        """For ever, as the emulator does (case a35_invalid_response_mode)."""
+        """For ever, as the emulator does (case a35_invalid_response_mode) (RT-RESP-7)."""
         lifecycle = busy()
         service = new(lifecycle)
         service.receive_data(post(RESPONSE, b"Lambda-Runtime-Function-Response-Mode: x\r\n"))
@@ -692,7 +719,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_of_the_limit(self, stream: bool) -> None:
-        """The last byte that fits is taken; the next is 413, and the connection is kept (observed)."""
+        """The last byte that fits is taken; the next is 413, and the connection is kept (observed) (RT-RESP-13)."""
         limit, fields = (128, STREAMING) if stream else (64, b"")
         for chunked in (False, True):
             fits, over = (
@@ -713,7 +740,7 @@ class TestLimits:
             assert heard(service) == [NextAsked()]
 
     def test_of_other_reports(self) -> None:
-        """An error document is bounded too."""
+        """An error document is bounded too (RT-ERR-2, RT-ERR-6)."""
         assert hear(post(ERROR, chunks=(b"x" * 40, b"x" * 25)))[-1] == Violation(reply=refused_413(64))
 
     @pytest.mark.parametrize("chunked", [False, True])
@@ -774,8 +801,10 @@ class TestFaults:
         [
             (b"x\r\n\r\n", 400),
             (b"\r\n" + NEXT, 400),
-            (b"GET / HTTP/1.1\r\n\r\n", 400),
-            (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            (b"GET / HTTP/1.1\r\n\r\n", 400),  # RT-CONN-2
+            (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),  # RT-CONN-15
+            (b"GET / HTTP/1.1\r\nHost: a\r\na b: c\r\n\r\n", 400),
+            (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             (post(RESPONSE, b"Expect: x\r\n", body=b"[]"), 417),
             (post(RESPONSE, b"Transfer-Encoding: gzip\r\n"), 501),
             (b"POST " + RESPONSE + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", 400),
@@ -785,7 +814,7 @@ class TestFaults:
         ],
     )
     def test_heads(self, wire: bytes, status: int) -> None:
-        """The reply is plain text, and closes the connection (observed)."""
+        """The reply is plain text, and closes the connection (RT-CONN-16)."""
         fault, service, lifecycle = fault_of(wire)
         assert fault.reply is not None
         assert (fault.reply.status, fault.reply.error_type) == (status, "")
@@ -793,7 +822,9 @@ class TestFaults:
         assert lifecycle.state is State.RUNNING
         assert service.must_close
         assert_refused(service, Accepted(), INVOCATION, Pong(), Continue())
-        assert b"Connection: close\r\n" in service.send(fault.reply)
+        answer = service.send(fault.reply)
+        assert b"Content-Type: text/plain; charset=utf-8\r\n" in answer
+        assert b"Connection: close\r\n" in answer
         assert_refused(service, fault.reply)
 
     def test_oversize(self) -> None:
@@ -815,7 +846,7 @@ class TestFaults:
         ],
     )
     def test_truncated_at_every_byte(self, wire: bytes) -> None:
-        """Never a complete report; in its body it is answered as such, and the environment moves on."""
+        """Never a complete report; in its body it is answered as such, and the environment moves on (RT-RESP-14)."""
         body = wire.index(b"\r\n\r\n") + 4
         for cut in range(1, len(wire)):
             lifecycle = busy()
@@ -836,7 +867,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("body", [b"zz\r\n", b"1\r\naxx", b"0\r\nbad trailer\r\n\r\n"])
     def test_bad_chunks(self, body: bytes) -> None:
-        """As truncated: nobody knows what was meant."""
+        """As truncated: nobody knows what was meant (RT-RESP-14)."""
         wire = post(RESPONSE, STREAMING, chunks=())[:-5] + body
         fault, service, lifecycle = fault_of(wire)
         assert (fault.reply, lifecycle.state) == (TRUNCATED, State.RESPONSE_SENT)
@@ -927,7 +958,7 @@ def test_an_abandoned_connection_holds_nothing() -> None:
 
 
 def test_http_1_0_that_asks_to_be_kept_is_told_that_it_is() -> None:
-    """Otherwise it would wait for the end (observed)."""
+    """Otherwise it would wait for the end (observed) (RT-CONN-14)."""
     service = ServiceConnection()
     service.receive_data(b"GET /2018-06-01/ping HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     service.next_event()

@@ -11,6 +11,9 @@ from lambda_wire import sync
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import NextAsked, RestoreAsked, RestoreReady
 from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._sockets import Wire
+from lambda_wire._types import BytesLike
+from lambda_wire._wants import Read
 from tests.driver_services import INVOCATION, accept, assert_nobody_dials, service
 from tests.running_local import PATIENCE_S
 
@@ -31,6 +34,28 @@ def test_a_poll_that_timed_out_is_resumed() -> None:
             runtime.next_invocation(timeout=0.01)
         ready.set()
         assert runtime.next_invocation(timeout=PATIENCE_S) == INVOCATION
+
+
+def test_a_poll_without_a_timeout_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the driver nor its socket has a limit of its own (RT-NEXT-2)."""
+    limits: list[object] = []
+    receive = Wire._receive
+
+    def noting(wire: Wire, want: Read, deadline: float | None) -> BytesLike:
+        assert wire._socket is not None
+        limits.append((deadline, wire._socket.gettimeout()))
+        return receive(wire, want, deadline)
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+            assert held.wire.recv(65_536) == b""
+
+    monkeypatch.setattr(Wire, "_receive", noting)
+    with service(script) as address, sync.connect(address) as runtime:
+        assert runtime.next_invocation() == INVOCATION
+    assert set(limits) == {(None, None)}
 
 
 def test_a_restore_poll_that_timed_out_is_resumed() -> None:
