@@ -8,6 +8,7 @@ import importlib
 import json
 import posixpath
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ from tests.real_parts import need_module
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "spec"
 SCHEMA = "prelude.schema.json"
+#: Why no test shows a rule, by the page and the id of the rule.
+UNSHOWN = "tests/unshown.toml"
+#: The prefixes of the rules that are held to be shown.
+PAGES_HELD = ("RT",)
 
 PAGE = re.compile(r"[\w-]+\.(?:md|json)")
 HEADING = re.compile(r"^### (\S+)(.*)$", re.MULTILINE)
@@ -33,6 +38,7 @@ OF_WHAT = re.compile(r"\bemulator \((?:observed|[abc]\d\d)|\bAWS, recorded by \w
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OUR_FILE = re.compile(r"\blambda_wire, ([\w/]+\.py)")
 FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+OF_VECTOR = re.compile(r'"rule": *"([^"]*)"')
 OF_LIMITS = re.compile(r"\b(?:200 Mi?B|209,715,20\d|2,097,152|2 Mi?B)\b")
 
 
@@ -65,10 +71,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Book:
-    """Pages by their names, and the names of the recordings that are kept."""
+    """Pages by their names, the names of the recordings that are kept, and by their paths the files that cite."""
 
     pages: dict[str, str]
     kept: frozenset[str] = field(default=frozenset({"a01"}))
+    files: dict[str, str] = field(default_factory=dict[str, str])
 
     def rules(self) -> Iterator[Rule]:
         """All rules, page by page; code is not looked into for headings."""
@@ -85,12 +92,36 @@ class Book:
         rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
         return rows[2:]
 
+    def in_force(self) -> dict[str, str]:
+        """The page of each rule that is not withdrawn."""
+        return {rule.name: rule.page for rule in self.rules() if not rule.withdrawn}
+
+    def cited(self, *roots: str) -> Iterator[tuple[str, str]]:
+        """Who cites which id or group, in the files below these directories; of a vector its ``rule`` counts."""
+        prefixes = tuple(f"{row[2]}-" for row in self.table("Pages"))
+        for path, text in self.files.items():
+            if path.startswith(roots) and path != UNSHOWN:
+                found = OF_VECTOR.findall(text) if path.endswith(".json") else CITED.findall(text)
+                yield from ((path, name) for name in found if name.startswith(prefixes))
+
+    def excused(self) -> dict[str, dict[str, object]]:
+        """The excuses by page and id."""
+        return tomllib.loads(self.files.get(UNSHOWN, ""))
+
 
 def of_disk() -> Book:
     """The book as it is in the repository, with the page about the vectors; these have tests of their own."""
     paths = sorted(path for path in {*SPEC.iterdir(), *SPEC.rglob("*.md")} if path.is_file())
     pages = {path.relative_to(SPEC).as_posix(): path.read_text(encoding="utf-8") for path in paths}
-    return Book(pages, frozenset(path.name[:3] for path in (ROOT / "tests" / "captures").glob("*.txt")))
+    kept = frozenset(path.name[:3] for path in (ROOT / "tests" / "captures").glob("*.txt"))
+    return Book(pages, kept, {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in citing()})
+
+
+def citing() -> Iterator[Path]:
+    """The files that cite rules: tests, code, vectors and excuses; not this one, whose ids are made up."""
+    for root, pattern in (("tests", "*.py"), ("lambda_wire", "*.py"), ("fuzz", "*.py"), ("spec/vectors", "*.json")):
+        yield from (path for path in sorted((ROOT / root).rglob(pattern)) if path != Path(__file__))
+    yield ROOT / UNSHOWN
 
 
 def form(book: Book) -> Iterator[str]:
@@ -174,6 +205,37 @@ def citations(book: Book) -> Iterator[str]:
                 yield f"{page}: cites {name}"
 
 
+def citations_elsewhere(book: Book) -> Iterator[str]:
+    """What tests, code and vectors cite belongs to a rule that is in force."""
+    in_force = set(book.in_force())
+    groups = {name.rpartition("-")[0] for name in in_force}
+    for path, name in book.cited(""):
+        if name not in in_force | groups:
+            yield f"{path}: cites {name}"
+
+
+def shown(book: Book) -> Iterator[str]:
+    """Every rule of the pages that are held is cited by a test or a vector, or excused, and never both."""
+    tests: dict[str, str] = {name: path for path, name in book.cited("tests/", "spec/vectors/")}
+    excused = {name for page in book.excused().values() for name in page}
+    for name in book.in_force():
+        if name.startswith(PAGES_HELD) and name not in tests and name not in excused:
+            yield f"{name}: no test cites it, and {UNSHOWN} does not say why"
+        if name in tests and name in excused:
+            yield f"{UNSHOWN}: {name} is cited by {tests[name]}"
+
+
+def excuses(book: Book) -> Iterator[str]:
+    """An excuse stands under the page of its rule, which is in force, and gives its reason on one line."""
+    in_force = book.in_force()
+    for page, reasons in book.excused().items():
+        for name, reason in reasons.items():
+            if in_force.get(name) != page:
+                yield f"{UNSHOWN}: {name} is no rule of {page}"
+            if not isinstance(reason, str) or " " not in reason or "\n" in reason:
+                yield f"{UNSHOWN}: {name}: no reason: {reason!r}"
+
+
 def recordings(book: Book) -> Iterator[str]:
     """A cited recording is in tests/captures, or README.md lists it as not kept; none is both."""
     listed = re.search(r"\*\*Not kept here\*\*(.*?)(?=^- |^#|\Z)", book.pages["README.md"], re.MULTILINE | re.DOTALL)
@@ -231,7 +293,7 @@ def limits_once(book: Book) -> Iterator[str]:
 
 def width(book: Book) -> Iterator[str]:
     """A line has at most 120 characters; the tables of states.md, which cannot be wrapped, are excepted."""
-    for page, text in book.pages.items():
+    for page, text in (book.pages | {UNSHOWN: book.files.get(UNSHOWN, "")}).items():
         for number, line in enumerate(text.splitlines(), 1):
             if len(line) > 120 and not (page == "states.md" and line.startswith("|")):
                 yield f"{page}:{number}: {len(line)} characters"
@@ -263,6 +325,9 @@ CHECKS: tuple[Check, ...] = (
     grades,
     sources,
     citations,
+    citations_elsewhere,
+    shown,
+    excuses,
     recordings,
     links,
     listed_pages,
@@ -353,13 +418,19 @@ A runtime MAY poll, as ...:
 ### RT-NEXT-3 (withdrawn)
 It was wrong.
 """
+FILES = {
+    "tests/test_one.py": '"""A poll is made (RT-NEXT-1, of RT-NEXT), in UTF-8."""\n',
+    "spec/vectors/one.json": '{"name": "as UN-7", "rule": "RT-NEXT-1"}\n',
+    "lambda_wire/_one.py": "#: Of RT-NEXT-2.\n",
+    UNSHOWN: '["one.md"]\nRT-NEXT-2 = "It is optional."\n',
+}
 GOOD = {"README.md": README, "one.md": ONE, SCHEMA: '{"$schema": "https://json-schema.org/x", "$defs": {}}\n'}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_right_page_passes(check: Check) -> None:
     """The small page that the next test spoils has no fault of its own."""
-    assert list(check(Book(GOOD))) == []
+    assert list(check(Book(GOOD, files=FILES))) == []
 
 
 @pytest.mark.parametrize(
@@ -392,6 +463,19 @@ def test_a_right_page_passes(check: Check) -> None:
         (citations, "one.md", "RT-NEXT-2 and", "RT-NEXT-3 and", "cites RT-NEXT-3"),
         (citations, "one.md", "See RT-NEXT,", "See RT-LAST,", "cites RT-LAST"),
         (citations, "README.md", "# Rules", "# Rules of XY-1", "cites XY-1"),
+        (citations_elsewhere, "tests/test_one.py", "RT-NEXT-1", "RT-NEXT-9", "test_one.py: cites RT-NEXT-9"),
+        (citations_elsewhere, "tests/test_one.py", "of RT-NEXT)", "of RT-LAST)", "test_one.py: cites RT-LAST"),
+        (citations_elsewhere, "spec/vectors/one.json", "RT-NEXT-1", "RT-NEXT-9", "one.json: cites RT-NEXT-9"),
+        (citations_elsewhere, "lambda_wire/_one.py", "RT-NEXT-2", "RT-NEXT-3", "_one.py: cites RT-NEXT-3"),
+        (shown, UNSHOWN, "RT-NEXT-2", "RT-NEXT-1", "RT-NEXT-2: no test cites it"),
+        (shown, UNSHOWN, "RT-NEXT-2", "RT-NEXT-1", "RT-NEXT-1 is cited by"),
+        (shown, "one.md", "### RT-NEXT-3 (withdrawn)", "### RT-NEXT-3", "RT-NEXT-3: no test cites it"),
+        (excuses, UNSHOWN, "RT-NEXT-2", "RT-NEXT-9", "RT-NEXT-9 is no rule of one.md"),
+        (excuses, UNSHOWN, "RT-NEXT-2", "RT-NEXT-3", "RT-NEXT-3 is no rule of one.md"),
+        (excuses, UNSHOWN, "one.md", "two.md", "RT-NEXT-2 is no rule of two.md"),
+        (excuses, UNSHOWN, "It is optional.", "", "RT-NEXT-2: no reason"),
+        (excuses, UNSHOWN, '"It is optional."', "7", "RT-NEXT-2: no reason"),
+        (excuses, UNSHOWN, "is optional", "is\\noptional", "RT-NEXT-2: no reason"),
         (recordings, "one.md", "and b01", "and b01 and a02", "cites the recording a02"),
         (recordings, "README.md", ": b01", ": b01, a01", "a01 is kept"),
         (recordings, "README.md", ": b01", ": b01, b02", "nobody cites b02"),
@@ -407,6 +491,7 @@ def test_a_right_page_passes(check: Check) -> None:
         (width, "one.md", "It was wrong.", "x" * 121, "121 characters"),
         (width, "one.md", "It was wrong.", "| " + "x" * 121, "123 characters"),
         (width, "one.md", "It was wrong.", "It was wrong. ", "blanks at its end"),
+        (width, UNSHOWN, "It is optional.", "x" * 121, "135 characters"),
         (schema, SCHEMA, "{}}", "{}", "prelude.schema.json: "),
         (schema, SCHEMA, '"$schema"', '"schema"', "no $schema"),
         (schema, SCHEMA, "{}}", '{}, "$ref": "#/$defs/gone"}', "#/$defs/gone is not defined"),
@@ -414,8 +499,11 @@ def test_a_right_page_passes(check: Check) -> None:
 )
 def test_a_wrong_page_is_found(check: Check, page: str, right: str, wrong: str, fault: str) -> None:
     """Each check can fail: on a page that is wrong in one place it finds the fault that is meant."""
-    assert GOOD[page].count(right) == 1
-    faults = list(check(Book(GOOD | {page: GOOD[page].replace(right, wrong)})))
+    right_files = GOOD | FILES
+    assert right_files[page].count(right) == 1
+    files = right_files | {page: right_files[page].replace(right, wrong)}
+    book = Book({name: files[name] for name in GOOD}, files={name: files[name] for name in FILES})
+    faults = list(check(book))
     assert any(fault in found for found in faults), faults
 
 
