@@ -146,7 +146,7 @@ def test_a_payload_is_not_copied() -> None:
 
 
 def test_an_empty_event_is_counted() -> None:
-    """``Content-Length: 0``, and no empty buffer after it (a60) (RT-NEXT-4)."""
+    """``Content-Length: 0``, and no empty buffer after it (a60; RT-NEXT-4)."""
     (head,) = encode_answer(Invocation(request_id="r", payload=b""))
     assert b"\r\nContent-Length: 0\r\n\r\n" in bytes(head)
 

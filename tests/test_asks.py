@@ -117,7 +117,10 @@ def test_a_question_has_no_fields_and_no_body(event: Request) -> None:
 
 
 def test_a_stream_declares_its_trailers_before_it_needs_them() -> None:
-    """The service drops undeclared ones in silence (a05), so both are declared always."""
+    """The service drops undeclared ones in silence (a05), so both are declared always.
+
+    (RS-HEAD-1, RS-HEAD-2, RS-HEAD-3)
+    """
     fields, payload = asked(ResponseStarted(request_id="r", content_type="c/t", invocation_id="i"))
     assert payload == b""
     assert fields == (
@@ -130,7 +133,7 @@ def test_a_stream_declares_its_trailers_before_it_needs_them() -> None:
 
 
 def test_a_chunked_body_without_a_mode_is_a_buffered_response() -> None:
-    """The mode is never written as ``buffered``: the service refuses that word (a36) (RT-RESP-4)."""
+    """The mode is never written as ``buffered``: the service refuses that word (a36; RT-RESP-4)."""
     fields, _ = asked(ResponseStarted(request_id="r", response_mode="buffered"))
     assert not [name for name, _ in fields if name == "Lambda-Runtime-Function-Response-Mode"]
     assert decode_start("r", (("lambda-runtime-function-response-mode", ""),)).response_mode == "buffered"
@@ -177,7 +180,7 @@ def test_what_is_empty_is_left_out_but_the_length() -> None:
     ],
 )
 def test_the_first_of_repeated_fields_wins(name: str, attribute: str) -> None:
-    """As in Go's ``http.Header.Get`` (a62) (RT-CONN-8)."""
+    """As in Go's ``http.Header.Get`` (a62; RT-CONN-8)."""
     event = decode_ask(ErrorReported, "r", ((name, "one"), (name, "two")), b"")
     assert getattr(event, attribute) == "one"
 

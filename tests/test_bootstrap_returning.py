@@ -112,7 +112,10 @@ def test_bytes_are_a_buffered_response_as_they_are(result: object) -> None:
 
 @pytest.mark.parametrize("make", [pieces, async_pieces, lambda: map(str.upper, ["a"]), Source])
 def test_what_can_be_read_once_is_a_stream(make: Callable[[], object]) -> None:
-    """Empty pieces are never sent; each other piece is one chunk, and one write."""
+    """Empty pieces are never sent; each other piece is one chunk, and one write.
+
+    (RS-HEAD-5, RS-CHUNK-2, RS-CHUNK-3, RS-PRELUDE-1)
+    """
     runtime = served(returning(make()))
     assert runtime.said[0] == ResponseStarted(request_id="id-1", content_type="application/octet-stream")
     assert runtime.body in (PIECES, [b"A"])
@@ -122,6 +125,7 @@ def test_what_can_be_read_once_is_a_stream(make: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("body", [pieces(), async_pieces(), list(pieces()), Source()])
 def test_a_streaming_response_has_its_content_type(body: Any) -> None:
+    """The one that it was given (RS-HEAD-5)."""
     runtime = served(returning(StreamingResponse(body, content_type="text/csv")))
     assert runtime.said[0] == ResponseStarted(request_id="id-1", content_type="text/csv")
     assert runtime.body == PIECES
@@ -141,7 +145,7 @@ def test_an_empty_stream_has_a_head_and_an_end(body: Any) -> None:
 def test_an_http_response_begins_with_its_prelude(body: Any) -> None:
     """JSON and delimiter are two chunks that leave with the head; the body follows in writes of its own.
 
-    It shows FU-PRELUDE-1, FU-PRELUDE-11.
+    It shows FU-PRELUDE-1, FU-PRELUDE-11, RS-PRELUDE-1, RS-PRELUDE-2, RS-PRELUDE-3.
     """
     runtime = served(returning(HttpResponse(status_code=201, headers={"a": "b"}, cookies=["c=d"], body=body)))
     assert runtime.said[0] == ResponseStarted(
@@ -153,6 +157,7 @@ def test_an_http_response_begins_with_its_prelude(body: Any) -> None:
 
 
 def test_the_prelude_waits_for_no_byte_of_the_body() -> None:
+    """It has left when the body is asked for its first (RS-PRELUDE-3)."""
     runtime = RecordingRuntime(invocation())
     seen: list[list[int]] = []
 
@@ -167,6 +172,7 @@ def test_the_prelude_waits_for_no_byte_of_the_body() -> None:
 
 
 def test_an_http_response_without_a_body_is_complete() -> None:
+    """Its prelude is sent all the same (RS-PRELUDE-4)."""
     assert len(served(returning(HttpResponse(status_code=204))).body) == 2
 
 
@@ -304,7 +310,7 @@ def test_an_error_before_the_first_byte_goes_to_error(body: Callable[..., Any]) 
 
 @FAILING
 def test_an_error_after_the_first_byte_goes_into_trailers(body: Callable[..., Any]) -> None:
-    """There is no other way then (RT-ERR-1)."""
+    """There is no other way then (RT-ERR-1, RS-END-2)."""
     closed: list[str] = []
     runtime = served(returning(body(1, closed)))
     assert runtime.kinds == ["ResponseStarted", "ResponseChunk", "ResponseFailed"]
@@ -313,10 +319,13 @@ def test_an_error_after_the_first_byte_goes_into_trailers(body: Callable[..., An
 
 
 def test_after_a_prelude_the_first_byte_is_gone() -> None:
+    """The prelude is the beginning of the response (RS-PRELUDE-5)."""
     assert served(returning(HttpResponse(body=failing(0, [])))).kinds[-1] == "ResponseFailed"
 
 
 def test_trailers_are_cut_to_fit() -> None:
+    """The start of the message stays, and what was cut is shown (RS-TRAILER-11)."""
+
     def body() -> Iterator[bytes]:
         yield b"x"
         raise ValueError("é" * 5_000_000)

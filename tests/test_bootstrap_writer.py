@@ -26,7 +26,7 @@ def wrote(use: Callable[[ResponseWriter], object], **faults: Any) -> RecordingRu
 
 
 def test_each_write_leaves_at_once() -> None:
-    """The head leaves with the first; empty data is nothing; the end of the block finishes."""
+    """The head leaves with the first; empty data is nothing; the end of the block finishes (RS-CHUNK-3)."""
     seen: list[list[int]] = []
     runtime = RecordingRuntime(invocation())
 

@@ -66,7 +66,7 @@ class TestEncode:
 
     @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
     def test_chunk(self, kind: type[bytes | bytearray | memoryview]) -> None:
-        """Size in lower-case hexadecimal, data, CRLF; any kind of bytes."""
+        """Size in lower-case hexadecimal, data, CRLF; any kind of bytes (RS-CHUNK-1)."""
         assert encode_chunk(kind(b"x" * 26)) == b"1a\r\n" + b"x" * 26 + b"\r\n"
 
     def test_chunk_counts_bytes_not_items(self) -> None:
@@ -79,7 +79,7 @@ class TestEncode:
 
     @pytest.mark.parametrize("size", [0, -1])
     def test_an_empty_chunk_is_refused(self, size: int) -> None:
-        """It would end the body."""
+        """It would end the body (RS-CHUNK-2)."""
         with pytest.raises(Malformed, match="ends the body"):
             chunk_head(size)
         with pytest.raises(Malformed, match="ends the body"):
@@ -109,7 +109,7 @@ class TestEncode:
             chunk_buffers([*before, b"", b"y"])
 
     def test_end(self) -> None:
-        """As recorded of a runtime under the emulator (case a04_streaming_error_trailers)."""
+        """As recorded of a runtime under the emulator (case a04_streaming_error_trailers; RS-END-1)."""
         assert encode_end() == b"0\r\n\r\n"
         assert encode_end((("Lambda-Runtime-Function-Error-Type", "Runtime.Boom"), ("X", "é"))) == (
             b"0\r\n"  # last chunk
@@ -159,7 +159,10 @@ class TestDecode:
             assert b"".join(verdict([*cut, rest], keep_boundaries=False)[0]) == b"".join(chunks)
 
     def test_recorded_tolerances(self) -> None:
-        """The emulator took this body (case a44_chunk_syntax): upper case, leading zeros, an extension."""
+        """The emulator took this body (case a44_chunk_syntax): upper case, leading zeros, an extension.
+
+        (RS-CHUNK-4, RS-CHUNK-5)
+        """
         wire = b"000A;ext=1\r\n0123456789\r\n1\r\nX\r\n0\r\n\r\nGET"
         assert read(wire) == ([b"0123456789", b"X"], (), b"GET", "")
         assert read(wire, keep_boundaries=False) == ([b"0123456789X"], (), b"GET", "")
@@ -168,7 +171,7 @@ class TestDecode:
         "head", [b"a", b"A", b"0000000a", b"000000000000000a", b"a ", b"a\t \t", b"a;", b'a;n="v;\x00\xff"; m ', b"00a"]
     )
     def test_size_lines(self, head: bytes) -> None:
-        """Either case, up to 16 digits, blanks before the end, extensions of any content."""
+        """Either case, up to 16 digits, blanks before the end, extensions of any content (RS-CHUNK-4, RS-CHUNK-5)."""
         assert read(head + b"\r\n0123456789\r\n0;last\r\n\r\n") == ([b"0123456789"], (), b"", "")
 
     @pytest.mark.parametrize(
@@ -350,7 +353,10 @@ class TestTrailers:
         assert read(wire)[1] == (("n", "\udcff\udc80"),)
 
     def test_framing_is_ignored(self) -> None:
-        """As recorded (case a06_streaming_error_trailers_forbidden_name): accepted and without effect."""
+        """As recorded (case a06_streaming_error_trailers_forbidden_name): accepted and without effect.
+
+        (RS-TRAILER-5)
+        """
         assert read(b"7\r\npartial\r\n0\r\nContent-Length: 3\r\nA: b\r\n\r\n") == ([b"partial"], (("a", "b"),), b"", "")
 
     @pytest.mark.parametrize(

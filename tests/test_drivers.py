@@ -84,7 +84,7 @@ EXPIRED: Final = Refused(status=410, error_type="InvokeTimeout", error_message="
 
 @on_every_driver
 async def test_every_conversation_over_one_connection(driver: Driver) -> None:
-    """One connection is kept for everything, and TCP_NODELAY is set on it (RT-CONN-1, RT-RESP-1)."""
+    """One connection is kept for everything, and TCP_NODELAY is set on it (RT-CONN-1, RT-RESP-1, RS-END-4)."""
     heard: list[object] = []
 
     def script(listener: socket.socket) -> None:
@@ -266,7 +266,7 @@ class Pieces:
 
 @on_every_driver
 async def test_20_mib_in_flat_memory_and_backpressure(driver: Driver) -> None:
-    """A service that does not read stops the handler's generator; nothing of the stream is hoarded."""
+    """A service that does not read stops the handler's generator; nothing of the stream is hoarded (RS-CHUNK-8)."""
     blocked = threading.Event()
     pieces = Pieces(320)
     drawn_when_blocked: list[int] = []

@@ -257,7 +257,7 @@ class TestTrailers:
     """The two trailers carry a type and a document, and fit where the service looks for them."""
 
     def test_shape(self) -> None:
-        """Type, then body in standard base64 with padding."""
+        """Type, then body in standard base64 with padding (RS-TRAILER-2)."""
         assert encode_trailers("Runtime.Boom", b"\xfb\xff\xfe\xff") == (
             ("Lambda-Runtime-Function-Error-Type", "Runtime.Boom"),
             ("Lambda-Runtime-Function-Error-Body", "+//+/w=="),
@@ -265,7 +265,7 @@ class TestTrailers:
 
     @given(error_type=ANY_TEXT.map(error_type_header), body=st.binary(max_size=60))
     def test_inverts(self, error_type: str, body: bytes) -> None:
-        """What went comes back, whatever the spelling of the names."""
+        """What went comes back, whatever the spelling of the names (RS-TRAILER-6)."""
         trailers = encode_trailers(error_type, body)
         assert decode_trailers(trailers) == (error_type, body)
         assert decode_trailers(tuple((name.lower(), value) for name, value in reversed(trailers))) == (error_type, body)
@@ -287,7 +287,7 @@ class TestTrailers:
             encode_trailers("\ud800" * 2000, b"")
 
     def test_an_empty_type_is_refused(self) -> None:
-        """Managed instances read it as success."""
+        """Managed instances read it as success (RS-TRAILER-3)."""
         with pytest.raises(Malformed, match="empty"):
             encode_trailers("", b"{}")
 
@@ -309,7 +309,7 @@ class TestTrailers:
     def test_read_as_managed_instances_do(
         self, error_type: str | None, body: str | None, expected: tuple[str, bytes] | None
     ) -> None:
-        """The type decides; a body that is not standard, padded base64 is empty."""
+        """The type decides; a body that is not standard, padded base64 is empty (RS-TRAILER-3, RS-TRAILER-7)."""
         fields = ((names.FUNCTION_ERROR_TYPE, error_type), (names.FUNCTION_ERROR_BODY, body))
         assert decode_trailers(tuple((name, value) for name, value in fields if value is not None)) == expected
 

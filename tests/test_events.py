@@ -190,7 +190,7 @@ def test_other_headers_cannot_reframe_the_message(name: str) -> None:
 
 
 def test_a_failed_stream_names_its_error() -> None:
-    """Without a type the service takes the stream for complete (observed)."""
+    """Without a type the service takes the stream for complete (RS-TRAILER-3)."""
     with pytest.raises(Malformed, match="error_type"):
         ResponseFailed(error_type="", error_body=b"")
 

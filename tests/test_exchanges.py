@@ -162,7 +162,7 @@ def test_a_buffered_invocation_in_every_delivery(way: int) -> None:
 
 
 def test_a_streamed_invocation() -> None:
-    """Head and first chunks leave together, empty pieces never, and one end."""
+    """Head and first chunks leave together, empty pieces never, and one end (RS-HEAD-8, RS-CHUNK-2)."""
     network = Network(INVOCATION, Accepted())
     held = session()
     invocation = network.run(exchanges.next_invocation(held))
@@ -195,7 +195,7 @@ def test_chunks_that_are_ready_together_leave_in_few_buffers() -> None:
 
 
 def test_a_stream_that_fails() -> None:
-    """An error after the first byte goes into trailers."""
+    """An error after the first byte goes into trailers (RS-HEAD-9, RS-TRAILER-1)."""
     network = Network(INVOCATION, Accepted())
     held = session()
     response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held))))
@@ -526,7 +526,10 @@ def test_a_cancelled_write_breaks_its_connection() -> None:
 @pytest.mark.parametrize("answer", [REFUSED, Accepted()])
 @pytest.mark.parametrize("way", range(5))
 def test_an_early_answer_stops_the_stream(answer: Accepted | Refused, way: int) -> None:
-    """An answer that comes while we still write is noticed, and the connection is given up."""
+    """An answer that comes while we still write is noticed, and the connection is given up.
+
+    (RS-EARLY-3, RS-EARLY-4, RS-EARLY-5)
+    """
     network = Network(INVOCATION, INVOCATION)
     held = session()
     response = network.run(exchanges.start_response(held, network.run(exchanges.next_invocation(held)), (b"one",)))

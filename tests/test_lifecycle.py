@@ -190,7 +190,7 @@ def test_an_invocation_id_is_not_looked_at_in_standard_mode() -> None:
 )
 @pytest.mark.parametrize("ask", [RestoreAsked, RestoreErrorReported])
 def test_without_snap_start_its_endpoints_are_404(state: State, ask: type) -> None:
-    """In every state that such an environment can be in (a40) (RT-RESTORE-2)."""
+    """In every state that such an environment can be in (a40; RT-RESTORE-2)."""
     life = StandardLifecycle()
     for step in WAYS[state]:
         step(life)
@@ -238,7 +238,7 @@ def test_a_report_is_over_when_it_is_answered_whatever_the_answer(ask: type, ans
 
 
 def test_the_next_poll_forgets_the_invocation() -> None:
-    """The id is known until then, so that a second answer is told what is wrong with it (a31) (RT-NEXT-19)."""
+    """The id is known until then, so that a second answer is told what is wrong with it (a31; RT-NEXT-19)."""
     life = in_state(State.RESPONSE_SENT)
     assert life.request_id == "id-1"
     polled(life)
@@ -247,7 +247,7 @@ def test_the_next_poll_forgets_the_invocation() -> None:
 
 
 def test_a_poll_while_an_invocation_is_held_gets_it_again() -> None:
-    """The id stays what it was (a33) (RT-NEXT-20)."""
+    """The id stays what it was (a33; RT-NEXT-20)."""
     life = in_state(State.RUNNING)
     polled(life)
     assert (life.state, life.request_id) == (State.RUNNING, "id-1")
@@ -257,7 +257,7 @@ def test_a_poll_while_an_invocation_is_held_gets_it_again() -> None:
 
 @pytest.mark.parametrize("answer", ENDS)
 def test_an_init_error_is_final(answer: type) -> None:
-    """Reported once, however the report ended; nothing but exit is left (a22) (RT-INIT-4)."""
+    """Reported once, however the report ended; nothing but exit is left (a22; RT-INIT-4)."""
     life = in_state(State.INIT_ERROR)
     life.answered(InitErrorReported, "", answer)
     assert life.state is State.INIT_ERROR
@@ -266,7 +266,7 @@ def test_an_init_error_is_final(answer: type) -> None:
 @pytest.mark.parametrize("ask", [InitErrorReported, RestoreErrorReported])
 @pytest.mark.parametrize("answer", ENDS)
 def test_a_restore_error_is_final(ask: type, answer: type) -> None:
-    """An init error that is reported while restoring is one as well (c32) (RT-RESTORE-9)."""
+    """An init error that is reported while restoring is one as well (c32; RT-RESTORE-9)."""
     life = in_state(State.RESTORING)
     life.asked(ask, "")
     life.answered(ask, "", answer)
@@ -485,7 +485,7 @@ def test_late_invocations_are_remembered_within_bounds() -> None:
 
 
 def test_a_response_mode_that_does_not_exist_consumes_a_managed_invocation() -> None:
-    """In managed mode the runtime goes on; in standard mode the environment is held for ever (observed) (RT-RESP-7)."""
+    """In managed mode the runtime goes on; in standard mode the environment is held for ever (RT-RESP-7)."""
     managed, standard = ManagedLifecycle(), in_state(State.RUNNING)
     managed.invoked(invocation())
     for life in (managed, standard):

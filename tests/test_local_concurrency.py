@@ -305,7 +305,7 @@ def test_a_deadline_ends_the_invocation_and_not_the_runtime() -> None:
 
 
 def test_an_answer_that_has_begun_has_no_deadline() -> None:
-    """It may end when that of a later invocation has passed."""
+    """It may end when that of a later invocation has passed (RS-END-7)."""
     with bench_of(timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
         early = bench.call("0", request_id="a")
         address = bench.address()

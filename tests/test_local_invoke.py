@@ -169,7 +169,7 @@ def test_an_event_of_6_mib_passes(function: Function, aws: Any) -> None:
 
 
 def test_a_stream_is_given_whole(function: Function, fn: LocalLambda) -> None:
-    """Prelude and all, as octets (recorded 2026-09; IN-ANSWER-8, IN-ANSWER-9)."""
+    """Prelude and all, as octets (recorded 2026-09; IN-ANSWER-8, IN-ANSWER-9, RS-PRELUDE-6)."""
     function.answer = lambda _, __: HttpResponse(headers={"content-type": "text/plain"}, body=["a", "b"])
     status, headers, body = post(fn)
     assert (status, headers["content-type"]) == (200, "application/octet-stream")
@@ -180,7 +180,7 @@ def test_a_stream_is_given_whole(function: Function, fn: LocalLambda) -> None:
 
 
 def test_error_trailers_win_over_the_bytes_before_them(function: Function, fn: LocalLambda) -> None:
-    """As managed instances do (emulator, observed; IN-ERROR-6)."""
+    """As managed instances do (emulator, observed; IN-ERROR-6, RS-TRAILER-9)."""
 
     def body() -> Iterator[bytes]:
         yield b"begun"

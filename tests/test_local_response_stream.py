@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -17,6 +18,7 @@ import pytest
 
 from lambda_wire._responses import HttpResponse, StreamingResponse
 from lambda_wire.bootstrap import Handler
+from lambda_wire.local.call import Call
 from lambda_wire.testing import LocalLambda
 from tests.aws_sdk import lambda_client, log_of, whole
 from tests.running_local import PATIENCE_S
@@ -40,7 +42,7 @@ def sdk_around(handler: Handler) -> Iterator[Any]:
 def test_each_chunk_is_seen_before_the_next_is_written() -> None:
     """The function waits until its caller has the event of the chunk before; nothing is held back or joined.
 
-    It shows IN-STREAM-5.
+    It shows IN-STREAM-5, RS-CHUNK-9.
     """
     seen = threading.Semaphore(0)
     written = []
@@ -90,7 +92,7 @@ def test_chunks_that_are_written_at_once_stay_apart() -> None:
 def test_the_prelude_is_not_taken_away() -> None:
     """JSON, eight NULs and body arrive as they were written; the integration type stands in the remapped header.
 
-    It shows ES-MESSAGE-11, IN-STREAM-1.
+    It shows ES-MESSAGE-11, IN-STREAM-1, RS-PRELUDE-6.
     """
 
     def handler(_: object, __: object) -> object:
@@ -113,6 +115,20 @@ def test_the_prelude_is_not_taken_away() -> None:
     assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-remapped-content-type"] == INTEGRATION
 
 
+@pytest.mark.parametrize(("content_type", "streaming"), [(INTEGRATION, True), ("application/json", False)])
+def test_a_prelude_needs_no_streaming_mode(content_type: str, streaming: bool) -> None:
+    """So AWS's client for Go sends it: the type of the response says that it is a stream (RS-PRELUDE-7)."""
+
+    async def check() -> None:
+        call = Call(b"{}", request_id="it")
+        call.start(content_type, streaming=False)
+        started = await call.started()
+        assert started is not None
+        assert started.streaming is streaming
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize(
     ("result", "chunks", "content_type"),
     [
@@ -126,7 +142,7 @@ def test_the_prelude_is_not_taken_away() -> None:
 def test_whatever_a_handler_returns(result: object, chunks: list[object], content_type: str) -> None:
     """A plain result is one PayloadChunk, an empty stream is none; the remapped type is the function's.
 
-    It shows IN-STREAM-2, IN-STREAM-10.
+    It shows IN-STREAM-2, IN-STREAM-10, RS-HEAD-6.
     """
     with sdk_around(lambda _, __: result) as aws:
         answer = aws.invoke_with_response_stream(FunctionName="any")

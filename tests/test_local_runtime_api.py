@@ -108,7 +108,7 @@ def test_a_second_poll_gets_the_same_event_again(bench: Bench) -> None:
 
 
 def test_a_request_may_be_sent_ahead_of_the_polls_answer(bench: Bench) -> None:
-    """Requests are answered strictly in order (emulator, observed) (RT-CONN-6)."""
+    """Requests are answered strictly in order (RT-CONN-6)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()
@@ -296,7 +296,7 @@ def test_what_is_no_http_is_answered_and_the_invocation_goes_on(bench: Bench) ->
 
 @pytest.mark.parametrize("body", ["Content-Length: 9\r\n\r\n1", "Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"])
 def test_an_answer_that_is_cut_is_lost_when_the_runtime_goes_on(bench: Bench, body: str) -> None:
-    """Its caller is told as soon as the runtime polls again."""
+    """Its caller is told as soon as the runtime polls again (RS-END-3, RS-END-6)."""
     called = bench.call()
     address = bench.address()
     with Wire(address) as wire:
@@ -342,7 +342,10 @@ def test_an_oversized_counted_response_is_refused_and_the_connection_kept(bench:
     ],
 )
 def test_trailers_of_other_runtimes(bench: Bench, trailers: str, document: bytes) -> None:
-    """A body that is not base64 leaves the type (managed instances, observed)."""
+    """A body that is not base64 leaves the type (managed instances, observed).
+
+    (RS-TRAILER-7, RS-TRAILER-8, RS-TRAILER-10)
+    """
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()

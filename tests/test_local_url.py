@@ -171,7 +171,7 @@ def test_a_stream_without_prelude_has_its_own_content_type(function: Function, f
 def test_preludes_of_other_runtimes(
     function: Function, fn: LocalLambda, pieces: list[bytes], expected: tuple[int, bytes]
 ) -> None:
-    """Split anywhere; what is none is a 502, and the next request is served."""
+    """Split anywhere; what is none is a 502, and the next request is served (RS-CHUNK-6)."""
     function.answer = lambda _: StreamingResponse(pieces, content_type=INTEGRATION)
     status, _, body = get(fn)
     assert (status, body) == expected

@@ -118,7 +118,7 @@ def test_a_path_is_decoded_where_go_would_have_written_it_so(segment: str) -> No
 
 
 def test_an_id_with_a_slash_is_out_of_reach() -> None:
-    """Encoded it is another id, and as it is another path: so it is with the emulator (observed) (RT-PATH-5)."""
+    """Encoded it is another id, and as it is another path: so it is with the emulator (RT-PATH-5)."""
     assert found("a%2Fb") == "a%2Fb"
     assert match("POST", RESPONSE.format("a/b")) == NOT_FOUND
 
@@ -152,7 +152,7 @@ def test_every_answer_belongs_to_an_endpoint() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: str(route.path))
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
 def test_another_method_is_405_and_names_the_right_one(route: Route, method: str) -> None:
-    """HEAD too (a40) (RT-PATH-3)."""
+    """HEAD too (a40; RT-PATH-3)."""
     expected = Match(route=route) if method == route.method else Refused(status=405, allow=route.method)
     assert match(method, target_of(route)) == expected
 
@@ -160,7 +160,7 @@ def test_another_method_is_405_and_names_the_right_one(route: Route, method: str
 @pytest.mark.parametrize("method", ["FOO", "get", "Get", "QUERY", "PRI", "\x00"])
 @pytest.mark.parametrize("target", ["/2018-06-01/ping", "/nowhere", "*"])
 def test_a_method_that_nobody_knows_is_405_whatever_the_path(method: str, target: str) -> None:
-    """And nothing is allowed instead: the emulator's router does not look at the path (observed) (RT-PATH-3)."""
+    """And nothing is allowed instead: the emulator's router does not look at the path (RT-PATH-3)."""
     assert match(method, target) == Refused(status=405)
 
 

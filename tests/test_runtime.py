@@ -226,7 +226,7 @@ class TestSays:
         )
 
     def test_stream(self) -> None:
-        """Chunks as given, one terminator, trailers declared beforehand."""
+        """Chunks as given, one terminator, trailers declared beforehand (RS-HEAD-1, RS-END-1)."""
         runtime, _ = asking()
         runtime = new(busy())
         head = runtime.send(STREAM)
@@ -252,7 +252,7 @@ class TestSays:
             runtime.send_chunks([b"a"])
 
     def test_failure(self) -> None:
-        """Two trailers, the document in base64."""
+        """Two trailers, the document in base64 (RS-TRAILER-1, RS-TRAILER-12)."""
         runtime, _ = asking(STREAM)
         assert runtime.send(ResponseFailed(error_type="Function.E", error_body=b"{}")) == (
             b"0\r\nLambda-Runtime-Function-Error-Type: Function.E\r\nLambda-Runtime-Function-Error-Body: e30=\r\n\r\n"
@@ -453,7 +453,7 @@ class TestEarlyAnswers:
         ],
     )
     def test_given_at_once(self, wire: bytes, answer: RuntimeEvent) -> None:
-        """And the connection can carry nothing more, not even the rest of the stream."""
+        """And the connection can carry nothing more, not even the rest of the stream (RS-EARLY-4)."""
         for asks in ((STREAM,), (STREAM, ResponseChunk(data=b"x"))):
             events, state, runtime = hear(wire, *asks, eof=False)
             assert (events, state) == ([answer], State.RESPONSE_SENT)
@@ -492,7 +492,7 @@ class TestEarlyAnswers:
         assert lifecycle.state is State.RESPONSE_SENT
 
     def test_after_a_failed_send(self) -> None:
-        """What could not be written because the service spoke: what it said is still heard."""
+        """What could not be written because the service spoke: what it said is still heard (RS-END-2)."""
         runtime, lifecycle = asking(STREAM)
         runtime.send_failed()
         assert runtime.must_close

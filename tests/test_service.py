@@ -240,9 +240,10 @@ class TestAsks:
             assert events[1 + len(kept) :] == [last]
 
     def test_streamed_and_counted(self) -> None:
-        """The mode says that it streams, the length says how far: in pieces of the message's making."""
+        """The mode says that it streams, the length says how far: in pieces of the message's making (RS-HEAD-7)."""
         start = ResponseStarted(request_id="id", content_type="")
         assert hear(post(RESPONSE, STREAMING)) == [start, ResponseFinished()]
+        assert hear(post(RESPONSE, STREAMING, chunks=())) == [start, ResponseFinished()]  # RS-END-5
         assert hear(post(RESPONSE, STREAMING, body=b"abc")) == [start, ResponseChunk(data=b"abc"), ResponseFinished()]
 
     def test_chunks_larger_than_a_piece(self) -> None:
@@ -267,15 +268,17 @@ class TestAsks:
             (TRAILER, ERROR_TYPE + b"Lambda-Runtime-Function-Error-Body: e30=\r\n", b"{}"),
             (TRAILER.lower(), b"lambda-runtime-function-error-type: F.E\r\n", b""),
             (b"Trailer: Lambda-Runtime-Function-Error-Type\r\n" + TRAILER[:8] + b" X\r\n",
-             ERROR_TYPE + b"Lambda-Runtime-Function-Error-Body: e30=\r\n", b""),
-            (TRAILER, b"Lambda-Runtime-Function-Error-Body: e30=\r\n", None),
+             ERROR_TYPE + b"Lambda-Runtime-Function-Error-Body: e30=\r\n", b""),  # RS-TRAILER-4
+            (b"Trailer: X\r\nTrailer: lambda-runtime-function-error-type\r\n", ERROR_TYPE, b""),  # RS-HEAD-4
+            (TRAILER.replace(b", ", b","), b"Lambda-Runtime-Function-Error-Body: e30=\r\n" + ERROR_TYPE, b"{}"),
+            (TRAILER, b"Lambda-Runtime-Function-Error-Body: e30=\r\n", None),  # RS-TRAILER-3
             (b"", ERROR_TYPE, None),
-            (TRAILER, b"Content-Length: 3\r\n", None),
+            (TRAILER, b"Content-Length: 3\r\n", None),  # RS-TRAILER-5
             (TRAILER, b"", None),
         ],
     )  # fmt: skip
     def test_trailers(self, declared: bytes, end: bytes, event: bytes | None) -> None:
-        """Those that the head declared make it a failure; the others are never seen (observed)."""
+        """Those that the head declared make it a failure; the others are never seen (RS-TRAILER-4)."""
         wire = post(RESPONSE, STREAMING, declared, chunks=(b"a",), end=end)
         expected = ResponseFinished() if event is None else ResponseFailed(error_type="F.E", error_body=event)
         assert hear(wire)[2:] == [expected]
@@ -471,7 +474,10 @@ class TestSend:
 
     @pytest.mark.parametrize("answer", [Accepted(), refused_413(1)])
     def test_early(self, answer: Answer) -> None:
-        """While a stream is being sent: said at once, and the connection cannot be kept (RFC 9112, 9.6)."""
+        """While a stream is being sent: said at once, and the connection cannot be kept (RFC 9112, 9.6).
+
+        (RS-EARLY-1)
+        """
         lifecycle = busy()
         service = new(lifecycle)
         wire = post(RESPONSE, STREAMING, chunks=(b"a", b"b"))
@@ -554,7 +560,7 @@ class TestContinue:
         ],
     )
     def test_a_refused_body_is_not_asked_for(self, wire: bytes, reply: Refused) -> None:
-        """It is refused before it is sent, and the connection is closed (observed) (RT-CONN-12)."""
+        """It is refused before it is sent, and the connection is closed (RT-CONN-12)."""
         assert hear(wire) == [Violation(reply=reply)]
         service = new(busy())
         service.receive_data(wire[:-2])
@@ -673,7 +679,7 @@ class TestViolations:
         assert lifecycle.state is State.INIT_ERROR
 
     def test_an_invalid_mode_holds_the_environment(self) -> None:
-        """For ever, as the emulator does (case a35_invalid_response_mode) (RT-RESP-7)."""
+        """For ever, as the emulator does (case a35_invalid_response_mode; RT-RESP-7)."""
         lifecycle = busy()
         service = new(lifecycle)
         service.receive_data(post(RESPONSE, b"Lambda-Runtime-Function-Response-Mode: x\r\n"))
@@ -719,7 +725,10 @@ class TestLimits:
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_of_the_limit(self, stream: bool) -> None:
-        """The last byte that fits is taken; the next is 413, and the connection is kept (observed) (RT-RESP-13)."""
+        """The last byte that fits is taken; the next is 413, and the connection is kept (observed).
+
+        (RT-RESP-13, RS-EARLY-2)
+        """
         limit, fields = (128, STREAMING) if stream else (64, b"")
         for chunked in (False, True):
             fits, over = (
@@ -745,7 +754,10 @@ class TestLimits:
 
     @pytest.mark.parametrize("chunked", [False, True])
     def test_a_large_refused_body(self, chunked: bool) -> None:
-        """What was refused before its body is read on for 256 KiB and no further, and then the connection is closed."""
+        """What was refused before its body is read on for 256 KiB and no further, and then the connection is closed.
+
+        (RS-EARLY-2)
+        """
         for size, kept in ((MAX_UNREAD, True), (MAX_UNREAD + 1, False)):
             body = bytes(size)
             wire = post(b"/nope", chunks=(body,)) if chunked else post(b"/nope", body=body)
@@ -867,7 +879,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("body", [b"zz\r\n", b"1\r\naxx", b"0\r\nbad trailer\r\n\r\n"])
     def test_bad_chunks(self, body: bytes) -> None:
-        """As truncated: nobody knows what was meant (RT-RESP-14)."""
+        """As truncated: nobody knows what was meant (RT-RESP-14, RS-CHUNK-7)."""
         wire = post(RESPONSE, STREAMING, chunks=())[:-5] + body
         fault, service, lifecycle = fault_of(wire)
         assert (fault.reply, lifecycle.state) == (TRUNCATED, State.RESPONSE_SENT)
@@ -958,7 +970,7 @@ def test_an_abandoned_connection_holds_nothing() -> None:
 
 
 def test_http_1_0_that_asks_to_be_kept_is_told_that_it_is() -> None:
-    """Otherwise it would wait for the end (observed) (RT-CONN-14)."""
+    """Otherwise it would wait for the end (RT-CONN-14)."""
     service = ServiceConnection()
     service.receive_data(b"GET /2018-06-01/ping HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     service.next_event()
