@@ -140,7 +140,7 @@ def test_a_chunked_body_without_a_mode_is_a_buffered_response() -> None:
 
 
 def test_an_error_carries_all_that_it_knows() -> None:
-    """Its body is counted, and goes out as it is."""
+    """Its body is counted, and goes out as it is (ER-DOC-4, ER-TYPE-1, ER-XRAY-1)."""
     payload = b'{"errorMessage":"x"}'
     event = ErrorReported(
         request_id="r", error_type="Function.X", payload=payload, xray_cause="{}", content_type="c/t", invocation_id="i"
@@ -189,7 +189,7 @@ def test_the_first_of_repeated_fields_wins(name: str, attribute: str) -> None:
 def test_a_report_without_any_field_is_still_a_report(ask: type) -> None:
     """Nothing of them is required (a11); what is missing is empty, and the body is taken as it is (a17, a24).
 
-    (RT-INIT-3)
+    (RT-INIT-3, ER-DOC-2)
     """
     event = decode_ask(ask, "r", (), b"\xff\x00")
     assert type(event) is ask

@@ -136,6 +136,7 @@ def test_shows_itself(full: LambdaContext) -> None:
     ],
 )
 def test_what_is_malformed_is_reported_and_the_loop_goes_on(fields: dict[str, Any], message: str) -> None:
+    """By its own type (ER-TYPE-7)."""
     with pytest.raises(RuntimeFault) as caught:
         context(**fields)
     assert message in str(caught.value)

@@ -107,7 +107,7 @@ def test_a_file_name_that_no_file_can_have_costs_only_its_line() -> None:
 
 
 def test_xray_is_told_the_chain_of_causes() -> None:
-    """Explicit causes and contexts, unless the context was suppressed."""
+    """Explicit causes and contexts, unless the context was suppressed (ER-XRAY-1)."""
     try:
         try:
             raise KeyError("deep")

@@ -79,6 +79,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "error_type", "message"), FAULTS)
 def test_what_is_wrong_has_the_name_that_awss_client_gives_it(name: str, error_type: str, message: str) -> None:
+    """Each fault has one of its own, ``Runtime.`` and a reason (ER-TYPE-2, ER-TYPE-7)."""
     with pytest.raises(RuntimeFault) as caught:
         load_handler(name)
     assert caught.value.error_type == error_type

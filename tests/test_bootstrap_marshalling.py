@@ -38,6 +38,7 @@ def test_another_content_type_hands_the_bytes_over() -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"{", b'"\xff"', b"[" * 100_000, b"9" * 5000])
 def test_what_should_be_json_and_is_not_is_an_unmarshal_error(payload: bytes) -> None:
+    """By its own type (ER-TYPE-7)."""
     with pytest.raises(RuntimeFault, match="Unable to unmarshal input: ") as caught:
         read_event(invocation(payload=payload))
     assert caught.value.error_type == "Runtime.UnmarshalError"
@@ -103,6 +104,7 @@ LOOP.append(LOOP)
     ],
 )
 def test_what_cannot_be_said_is_a_marshal_error(value: object, reason: str) -> None:
+    """By its own type (ER-TYPE-7)."""
     value = [value]  # bytes alone would be an answer of their own
     with pytest.raises(RuntimeFault, match="Unable to marshal response: ") as caught:
         write_json(value)

@@ -261,6 +261,8 @@ def test_the_stack_of_an_async_failure_begins_in_the_handler() -> None:
 
 
 def test_an_error_of_the_handler_goes_to_error_with_its_cause() -> None:
+    """Type, document, and what X-Ray is told (ER-TYPE-1, ER-XRAY-1)."""
+
     def handler(event: object, context: object) -> None:
         raise ValueError("böse\r\n書")
 
@@ -273,6 +275,8 @@ def test_an_error_of_the_handler_goes_to_error_with_its_cause() -> None:
 
 
 def test_a_type_name_that_would_break_a_header_is_reported() -> None:
+    """As what a header can carry; the document has it whole (ER-TYPE-3)."""
+
     def handler(event: object, context: object) -> None:
         raise type("Evil\r\nX: yé", (Exception,), {})("bad")
 
@@ -324,7 +328,7 @@ def test_after_a_prelude_the_first_byte_is_gone() -> None:
 
 
 def test_trailers_are_cut_to_fit() -> None:
-    """The start of the message stays, and what was cut is shown (RS-TRAILER-11)."""
+    """The start of the message stays, and what was cut is shown (RS-TRAILER-11, ER-DOC-7)."""
 
     def body() -> Iterator[bytes]:
         yield b"x"

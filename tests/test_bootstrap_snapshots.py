@@ -217,7 +217,7 @@ def fail() -> None:
 
 @pytest.mark.usefixtures("either")
 def test_a_failing_before_hook(capsys: pytest.CaptureFixture[str]) -> None:
-    """No further hook runs, no snapshot is taken, it is logged and reported: 64 (RT-RESTORE-6)."""
+    """No further hook runs, no snapshot is taken, it is logged and reported: 64 (RT-RESTORE-6, ER-EXIT-8)."""
     notes: list[object] = []
     before_snapshot(noting(notes, "never"))
     before_snapshot(fail)
@@ -238,7 +238,7 @@ def test_a_failing_before_hook(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("either")
 def test_a_failing_after_hook(capsys: pytest.CaptureFixture[str]) -> None:
-    """No further hook runs, it is logged and reported: 65 (RT-RESTORE-7)."""
+    """No further hook runs, it is logged and reported: 65 (RT-RESTORE-7, ER-EXIT-8)."""
     notes: list[object] = []
     after_restore(fail)
     after_restore(noting(notes, "never"))

@@ -49,7 +49,7 @@ class TestDocument:
     """The error document is ASCII JSON that fits and is read back."""
 
     def test_shape(self) -> None:
-        """Three members, always, in the order of AWS's clients."""
+        """Three members, always, in the order of AWS's clients (ER-DOC-1)."""
         assert encode_error(error()) == b'{"errorMessage":"boom","errorType":"ValueError","stackTrace":[]}'
 
     @given(given=ERRORS)
@@ -107,7 +107,7 @@ class TestDocument:
 
     @given(message=ANY_TEXT, error_type=ANY_TEXT, entry=ANY_TEXT, factor=st.sampled_from([1, 30, 200]))
     def test_always_fits(self, message: str, error_type: str, entry: str, factor: int) -> None:
-        """In any room that may be asked for, and uses it whole where it does not need to cut."""
+        """In any room that may be asked for, and uses it whole where it does not need to cut (ER-DOC-7)."""
         long = error(message * factor, error_type * factor, (entry * factor,) * factor)
         for max_bytes in (1024, MAX_TRAILER_DOCUMENT, 10_000):
             document = encode_error(long, max_bytes=max_bytes)
@@ -132,7 +132,7 @@ class TestDocument:
         ],
     )
     def test_reads_every_runtime(self, document: str, expected: ErrorPayload) -> None:
-        """Missing members, Node's trace, Go's frames, values that should be text."""
+        """Missing members, Node's trace, Go's frames, values that should be text (ER-DOC-6)."""
         assert decode_error(document.encode()) == expected
 
     def test_reads_bytes_that_are_no_utf_8(self) -> None:
@@ -208,12 +208,12 @@ class TestErrorType:
         ],
     )
     def test_header(self, error_type: str, header: str) -> None:
-        """What cannot travel is shown, what is too long is cut, what is harmless stays."""
+        """What cannot travel is shown, what is too long is cut, what is harmless stays (ER-TYPE-3)."""
         assert error_type_header(error_type) == header
 
     @given(error_type=ANY_TEXT | st.text(min_size=200, max_size=400))
     def test_header_always_travels(self, error_type: str) -> None:
-        """Printable, bounded, no outer blanks; and once is enough."""
+        """Printable, bounded, no outer blanks; and once is enough (ER-TYPE-3)."""
         header = error_type_header(error_type)
         assert 0 < len(header) <= MAX_ERROR_TYPE
         assert header.isascii()
@@ -238,7 +238,7 @@ class TestErrorType:
         ],
     )
     def test_sanitised(self, value: str, kept: str) -> None:
-        """As recorded of the service (wire cases of /error and /init/error)."""
+        """As recorded of the service (wire cases of /error and /init/error; ER-TYPE-4)."""
         assert sanitise_error_type(value) == kept
 
     @given(parts=st.lists(st.sampled_from(["Runtime", "Function", ".", "A", "b", "1", "é", "É", "\n"]), max_size=8))
@@ -331,7 +331,7 @@ class TestXrayCause:
     """The X-Ray cause is a header value, whatever is in it."""
 
     def test_shape(self) -> None:
-        """As the service keeps it (case a10_error_with_type_and_xray)."""
+        """As the service keeps it (case a10_error_with_type_and_xray; ER-XRAY-1)."""
         mine = XrayException(type="MyErr", message="boom", stack=(XrayFrame(path="a.py", line=3, label="f"),))
         assert encode_xray_cause("/var/task", (mine,), ("a.py",)) == (
             '{"working_directory":"/var/task",'
@@ -340,7 +340,7 @@ class TestXrayCause:
         )
 
     def test_hostile_text(self) -> None:
-        """No line end, no control character, no byte above ASCII: the header cannot break."""
+        """No line end, no control character, no byte above ASCII: the header cannot break (ER-XRAY-3)."""
         hostile = "\r\n\0\x7f\ud800 é 漢"
         stack = (XrayFrame(path=hostile, line=-1, label=hostile),)
         text = encode_xray_cause(hostile, (XrayException(type=hostile, message=hostile, stack=stack),), (hostile,))
@@ -379,7 +379,7 @@ class TestXrayCause:
 
     @pytest.mark.parametrize("line", [2**63, -(2**63) - 1])
     def test_a_line_fits_64_bits(self, line: int) -> None:
-        """The service, written in Go, drops the whole cause otherwise."""
+        """The service, written in Go, drops the whole cause otherwise (ER-XRAY-4)."""
         with pytest.raises(Malformed, match="64 bits"):
             XrayFrame(path="p", line=line, label="l")
 

@@ -264,13 +264,14 @@ def test_the_texts_of_a_refusal_arrive(name: str, bad: object, reason: str) -> N
 
 
 def test_defaults_are_what_the_wire_means_by_nothing() -> None:
-    """Absent headers are empty; JSON is buffered, a stream is octets."""
+    """Absent headers are empty; JSON is buffered, a stream is octets (ER-DOC-5)."""
     assert Invocation(request_id="1", payload=b"").deadline_ms is None
     assert Invocation(request_id="1", payload=b"").headers == ()
     assert BufferedResponse(request_id="1", payload=b"").content_type == "application/json"
     assert ResponseStarted(request_id="1").content_type == "application/octet-stream"
     assert ResponseStarted(request_id="1").response_mode == "streaming"
     assert ErrorReported(request_id="1", error_type="", payload=b"").xray_cause == ""
+    assert ErrorReported(request_id="1", error_type="", payload=b"").content_type == "application/json"
 
 
 @pytest.mark.parametrize("bad", ["text", bytearray(b"x"), memoryview(b"x"), None])

@@ -205,7 +205,7 @@ def test_a_stream_that_fails() -> None:
 
 
 def test_errors_are_reported() -> None:
-    """An error before the first byte goes to /error, one before the first poll to /init/error (RT-RESP-8)."""
+    """An error before the first byte goes to /error, one before the first poll to /init/error (RT-RESP-8, ER-DOC-5)."""
     network = Network(Accepted())
     init = exchanges.report_init_error(session(), error_type="Runtime.X", payload=b"{}", xray_cause="{}")
     assert network.run(init) == Accepted()

@@ -174,7 +174,7 @@ def test_a_region_of_the_user_counts() -> None:
     ],
 )
 def test_a_child_that_dies_is_reported_and_replaced(app: Path, how: str, message: str) -> None:
-    """Its caller gets Runtime.ExitError; the next one a new process (IN-ERROR-8)."""
+    """Its caller gets Runtime.ExitError; the next one a new process (IN-ERROR-8, ER-EXIT-1, ER-EXIT-5)."""
     with running_local("app.die", cwd=app) as local:
         before = json.loads(local.invoke(b"1")[2])
         status, headers, body = local.invoke(json.dumps(how).encode(), {"X-Amzn-RequestId": "it"})
@@ -238,7 +238,7 @@ def test_a_child_that_cannot_start_is_reported_and_not_tried_for_ever(app: Path)
 
 
 def test_a_command_that_ends_at_once_is_reported(app: Path) -> None:
-    """Without a word on the Runtime API."""
+    """Without a word on the Runtime API (ER-EXIT-2, ER-TYPE-8)."""
     with running_local("--", sys.executable, "-c", "raise SystemExit(3)", cwd=app) as local:
         document = json.loads(local.invoke()[2])
     assert document["errorType"] == "Runtime.ExitError"
@@ -246,7 +246,7 @@ def test_a_command_that_ends_at_once_is_reported(app: Path) -> None:
 
 
 def test_a_command_that_cannot_be_started_is_reported(app: Path) -> None:
-    """It is there, but no machine knows how to run it."""
+    """It is there, but no machine knows how to run it (ER-TYPE-8)."""
     bad = app / "bad"
     bad.write_bytes(b"\x7fELF nonsense")
     bad.chmod(0o755)
@@ -258,7 +258,7 @@ def test_a_command_that_cannot_be_started_is_reported(app: Path) -> None:
 
 
 def test_a_timeout_kills_the_process_group_and_replaces_it(app: Path) -> None:
-    """The caller of Invoke is told in AWS's words, the caller of the URL gets 502, or is cut midway (IN-ERROR-7)."""
+    """The caller of Invoke is told in AWS's words, the caller of the URL gets 502, or is cut midway (IN-ERROR-7, ER-EXIT-5, ER-EXIT-6)."""
     with running_local("app.hang", cwd=app, options=["--timeout", "1"]) as local:
         status, headers, body = local.invoke(b"{}", {"X-Amzn-RequestId": "it"})
         assert (status, headers["x-amz-function-error"]) == (200, "Unhandled")

@@ -205,7 +205,7 @@ def test_more_polls_than_slots() -> None:
 def test_fewer_polls_than_slots() -> None:
     """The invocation waits for one; when none comes in all its time it fails, and the runtime is left alone.
 
-    (RT-MANAGED-10)
+    (RT-MANAGED-10, ER-TYPE-8)
     """
     with bench_of(concurrency=3, timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
         calls = [bench.call(name, request_id=name) for name in "12"]
@@ -284,7 +284,7 @@ def test_polls_that_leave_lose_nothing() -> None:
 def test_a_deadline_ends_the_invocation_and_not_the_runtime() -> None:
     """Its late answer is 410 once and then 400; the slot is free, and all of them are served by the same runtime.
 
-    (RT-MANAGED-6)
+    (RT-MANAGED-6, ER-EXIT-7)
     """
     with bench_of(timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
         late = bench.call("0", request_id="late")
@@ -292,6 +292,7 @@ def test_a_deadline_ends_the_invocation_and_not_the_runtime() -> None:
         (slot,) = polling(address, 1, stack)
         slot.event()
         assert error_of(late) == "Sandbox.Timedout"
+        assert b"Task timed out after 1.00 seconds" in late.result()[1]
         assert slot.respond() == LATE
         assert slot.respond() == slot.fail() == UNKNOWN
         others = polling(address, 2, stack)
@@ -341,7 +342,7 @@ def test_an_echo_of_another_attempt_is_late_and_takes_nothing() -> None:
 
 
 def test_an_id_that_runs_is_not_handed_out_again() -> None:
-    """The second caller of that id is told; the first has his answer (RT-MANAGED-11)."""
+    """The second caller of that id is told; the first has his answer (RT-MANAGED-11, ER-TYPE-8)."""
     with bench_of() as bench, contextlib.ExitStack() as stack:
         called = bench.call("0", request_id="same")
         (slot,) = polling(bench.address(), 1, stack)
@@ -355,7 +356,7 @@ def test_an_id_that_runs_is_not_handed_out_again() -> None:
 
 
 def test_a_runtime_that_dies_fails_all_that_it_ran() -> None:
-    """What it has not been told of yet goes to the runtime that replaces it."""
+    """What it has not been told of yet goes to the runtime that replaces it (ER-EXIT-4)."""
     with bench_of(concurrency=3) as bench, contextlib.ExitStack() as stack:
         calls = {name: bench.call(name, request_id=name) for name in "12"}
         slots = polling(bench.address(), 2, stack)
@@ -374,7 +375,10 @@ def test_a_runtime_that_dies_fails_all_that_it_ran() -> None:
 
 
 def test_all_wait_for_one_start() -> None:
-    """Whoever comes while a runtime starts waits for it; when it cannot start, the next of them starts another."""
+    """Whoever comes while a runtime starts waits for it; when it cannot start, the next of them starts another.
+
+    (ER-DOC-3)
+    """
     with bench_of(concurrency=3) as bench, contextlib.ExitStack() as stack:
         calls = [bench.call(name, request_id=name) for name in "123"]
         with Slot(bench.address()) as slot:

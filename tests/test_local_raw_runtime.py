@@ -78,7 +78,10 @@ TYPES = pytest.mark.parametrize(
 
 @TYPES
 def test_an_error_type_that_is_no_text(served: Any, raw: str, text: str) -> None:
-    """Of ``/error``: what is no UTF-8 in it is replaced, the document is told as it is."""
+    """Of ``/error``: what is no UTF-8 in it is replaced, the document is told as it is.
+
+    (ER-DOC-3, ER-TYPE-4, ER-TYPE-6)
+    """
     fields = f"Lambda-Runtime-Function-Error-Type: {raw}\r\n"
     document = '{"errorMessage":"m"}'
     chunks, complete = answer(served, path="error", fields=fields, body=document)

@@ -296,7 +296,7 @@ def test_what_is_no_http_is_answered_and_the_invocation_goes_on(bench: Bench) ->
 
 @pytest.mark.parametrize("body", ["Content-Length: 9\r\n\r\n1", "Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"])
 def test_an_answer_that_is_cut_is_lost_when_the_runtime_goes_on(bench: Bench, body: str) -> None:
-    """Its caller is told as soon as the runtime polls again (RS-END-3, RS-END-6)."""
+    """Its caller is told as soon as the runtime polls again (RS-END-3, RS-END-6, ER-TYPE-8)."""
     called = bench.call()
     address = bench.address()
     with Wire(address) as wire:
@@ -316,7 +316,7 @@ def test_an_answer_that_is_cut_is_lost_when_the_runtime_goes_on(bench: Bench, bo
 
 
 def test_an_oversized_counted_response_is_refused_and_the_connection_kept(bench: Bench) -> None:
-    """413 after all of it was read; the caller gets the document (RT-RESP-13)."""
+    """413 after all of it was read; the caller gets the document (RT-RESP-13, ER-TYPE-8)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()
