@@ -137,7 +137,7 @@ class TestEncode:
             encode_end(((name, "3"),))
 
     def test_trailers_are_bounded(self) -> None:
-        """What the emulator would not read is not written: 4,096 bytes with the empty line."""
+        """What the emulator would not read is not written: 4,096 bytes with the empty line (LI-TRAILER-1)."""
         fits = "x" * (MAX_TRAILERS - len("n: \r\n\r\n"))
         assert len(encode_end((("n", fits),))) == len(b"0\r\n") + MAX_TRAILERS
         with pytest.raises(Malformed, match="4097"):
@@ -171,14 +171,17 @@ class TestDecode:
         "head", [b"a", b"A", b"0000000a", b"000000000000000a", b"a ", b"a\t \t", b"a;", b'a;n="v;\x00\xff"; m ', b"00a"]
     )
     def test_size_lines(self, head: bytes) -> None:
-        """Either case, up to 16 digits, blanks before the end, extensions of any content (RS-CHUNK-4, RS-CHUNK-5)."""
+        """Either case, up to 16 digits, blanks before the end, extensions of any content.
+
+        (RS-CHUNK-4, RS-CHUNK-5, LI-CHUNK-2)
+        """
         assert read(head + b"\r\n0123456789\r\n0;last\r\n\r\n") == ([b"0123456789"], (), b"", "")
 
     @pytest.mark.parametrize(
         "head", [b"", b" a", b"a ;x", b"0xa", b"+a", b"-a", b"1_0", b"g", b";x", b"\x00", b"0" * 17, b"\xd9\xa1"]
     )
     def test_sizes_that_are_none(self, head: bytes) -> None:
-        """Python's ``int`` would take some of these; Go takes none."""
+        """Python's ``int`` would take some of these; Go takes none (LI-CHUNK-2)."""
         fault = fault_of(b"1\r\nx\r\n" + head + b"\r\n")
         assert "hex digits" in fault.reason
         assert fault.at == 6
@@ -194,7 +197,7 @@ class TestDecode:
         assert "CRLF" in fault_of(line).reason
 
     def test_size_line_is_bounded(self) -> None:
-        """4,096 bytes with the CRLF pass, one more does not."""
+        """4,096 bytes with the CRLF pass, one more does not (LI-CHUNK-1)."""
         line = b"3;".ljust(MAX_CHUNK_LINE - 2, b"x")
         assert read(line + b"\r\nabc\r\n0\r\n\r\n")[0] == [b"abc"]
         assert fault_of(line + b"x\r\nabc\r\n0\r\n\r\n").at == MAX_CHUNK_LINE
@@ -213,7 +216,7 @@ class TestDecode:
         assert read(b"5\r\n0\r\n\r\n\r\n2\r\n\r\n\r\n0\r\n\r\n")[0] == [b"0\r\n\r\n", b"\r\n"]
 
     def test_extensions_may_not_outweigh_the_data(self) -> None:
-        """Go takes 16 bytes a chunk and twice the data, and 16 KiB in excess of that."""
+        """Go takes 16 bytes a chunk and twice the data, and 16 KiB in excess of that (LI-CHUNK-3)."""
         chunk = b"1;" + b"x" * 1029 + b"\r\nX\r\n"  # 1,033 bytes of line: 1,015 in excess
         assert read(chunk * 16 + b"0\r\n\r\n")[0] == [b"X"] * 16
         assert "outweigh" in fault_of(chunk * 17).reason
@@ -368,7 +371,10 @@ class TestTrailers:
         assert fault_of(b"0\r\n" + line + b"\r\n\r\n").at == 3
 
     def test_bounded(self) -> None:
-        """4,096 bytes with the empty line, as observed of the emulator; one more loses the invocation there."""
+        """4,096 bytes with the empty line, as observed of the emulator; one more loses the invocation there.
+
+        (LI-TRAILER-1)
+        """
         line = b"n: ".ljust(MAX_TRAILERS - 4, b"x")
         trailers = read(b"0\r\n" + line + b"\r\n\r\n")[1]
         assert trailers is not None

@@ -65,7 +65,7 @@ class TestDocument:
         assert decode_error(document) == error(hostile, hostile, (hostile,))
 
     def test_a_message_of_5_mb_is_cut_visibly(self) -> None:
-        """It reports what it can: the start of the message, how much is missing, and the whole stack."""
+        """It reports what it can: the start of the message, how much is missing, and the whole stack (LI-ERROR-2)."""
         document = encode_error(error("x" * 5_000_000, stack=FRAMES[:100]))
         again = decode_error(document)
         assert len(document) == MAX_ERROR_DOCUMENT
@@ -208,7 +208,7 @@ class TestErrorType:
         ],
     )
     def test_header(self, error_type: str, header: str) -> None:
-        """What cannot travel is shown, what is too long is cut, what is harmless stays (ER-TYPE-3)."""
+        """What cannot travel is shown, what is too long is cut, what is harmless stays (ER-TYPE-3, LI-ERROR-3)."""
         assert error_type_header(error_type) == header
 
     @given(error_type=ANY_TEXT | st.text(min_size=200, max_size=400))
@@ -271,7 +271,7 @@ class TestTrailers:
         assert decode_trailers(tuple((name.lower(), value) for name, value in reversed(trailers))) == (error_type, body)
 
     def test_the_longest_report_fits_exactly(self) -> None:
-        """The longest type with the largest document is at the service's limit."""
+        """The longest type with the largest document is at the service's limit (LI-TRAILER-2)."""
         trailers = encode_trailers("T" * MAX_ERROR_TYPE, b"x" * MAX_TRAILER_DOCUMENT)
         assert MAX_TRAILERS - 3 <= len(encode_end(trailers)) - len(b"0\r\n") <= MAX_TRAILERS
         with pytest.raises(Malformed, match=f"{MAX_TRAILERS} bytes"):
@@ -349,7 +349,7 @@ class TestXrayCause:
         assert json.loads(text)["exceptions"][0]["stack"] == [{"path": hostile, "line": -1, "label": hostile}]
 
     def test_a_long_stack_loses_its_middle(self) -> None:
-        """Both ends stay, and a frame says how many are missing."""
+        """Both ends stay, and a frame says how many are missing (LI-XRAY-1)."""
         text = encode_xray_cause("/", (exception(stack=frames(20_000)), exception(stack=frames(2))), ("p",))
         assert MAX_XRAY_CAUSE - 200 < len(text) <= MAX_XRAY_CAUSE
         first, second = json.loads(text)["exceptions"]

@@ -789,7 +789,7 @@ class TestFaults:
         assert len(str(caught.value)) < 200
 
     def test_a_head_of_the_limit(self) -> None:
-        """The limit is on the message, its empty line included, whatever came before it."""
+        """The limit is on the message, its empty line included, whatever came before it (LI-HEAD-1)."""
         fits = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".ljust(MAX_HEAD - 4, b"x") + b"\r\n\r\n"
         for pieces in deliveries(GET + fits + GET):
             assert read(pieces, Role.SERVER)[1] is None

@@ -137,13 +137,16 @@ def test_without_an_id_nobody_can_answer(headers: Headers) -> None:
     ],
 )
 def test_a_deadline_that_is_no_number_is_unknown(value: str) -> None:
-    """Such an invocation can still be served; a huge one is not turned into an integer at all (RT-NEXT-16)."""
+    """Such an invocation can still be served; a huge one is not turned into an integer at all.
+
+    (RT-NEXT-16, LI-EVENT-3)
+    """
     assert decode_invocation((ID, ("lambda-runtime-deadline-ms", value)), b"").deadline_ms is None
 
 
 @pytest.mark.parametrize(("value", "deadline_ms"), [("0", 0), ("1795234246162", 1795234246162), ("9" * 19, 10**19 - 1)])
 def test_a_deadline_is_unix_milliseconds(value: str, deadline_ms: int) -> None:
-    """Decimal, as the emulator sends it (RT-NEXT-6)."""
+    """Decimal, as the emulator sends it (RT-NEXT-6, LI-EVENT-3)."""
     assert decode_invocation((ID, ("lambda-runtime-deadline-ms", value)), b"").deadline_ms == deadline_ms
 
 

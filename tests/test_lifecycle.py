@@ -475,13 +475,15 @@ def test_a_managed_invocation_is_handed_out_once() -> None:
 
 
 def test_late_invocations_are_remembered_within_bounds() -> None:
-    """A thousand, as the emulator does; the oldest are forgotten first."""
+    """A thousand, as the emulator does; the oldest are forgotten first (LI-COUNT-2)."""
     life = ManagedLifecycle()
     for number in range(1001):
         life.invoked(Invocation(request_id=f"id-{number}", payload=b""))
         life.expire(f"id-{number}")
     assert len(life.attempts) == 1000
     assert "id-0" not in life.attempts
+    assert life.judge(BufferedResponse, "id-0", "") == UNKNOWN_ID
+    assert life.judge(BufferedResponse, "id-1", "") == TOO_LATE
 
 
 def test_a_response_mode_that_does_not_exist_consumes_a_managed_invocation() -> None:

@@ -36,7 +36,7 @@ def test_the_first_6_mib_go_at_once() -> None:
 
 
 def test_more_waits_for_the_next_tick() -> None:
-    """One byte more waits 125 ms, and what the tick has given goes with it."""
+    """One byte more waits 125 ms, and what the tick has given goes with it (LI-STREAM-4)."""
     bandwidth = Bandwidth()
     assert bandwidth.delay_s(6 * MIB, now_s=1.0) == 0.0
     assert bandwidth.delay_s(1, now_s=1.0) == 0.125
@@ -62,7 +62,7 @@ def test_a_piece_goes_whole_or_not_at_all() -> None:
 
 
 def test_200_mib_take_97_seconds() -> None:
-    """The first six at once, two each second afterwards."""
+    """The first six at once, two each second afterwards (LI-STREAM-3)."""
     bandwidth = Bandwidth()
     now_s = 0.0
     for _ in range(200 * 16):
@@ -131,7 +131,7 @@ class Ticker:
     st.lists(st.tuples(st.integers(0, 100), st.integers(1, 100)), max_size=60),
 )
 def test_every_piece_leaves_when_the_emulator_sends_it(begin: int, pieces: list[tuple[int, int]]) -> None:
-    """For any pieces within the burst, and any pauses between them."""
+    """For any pieces within the burst, and any pauses between them (LI-STREAM-4)."""
     bandwidth, ticker = Bandwidth(burst=100, rate=80), Ticker(100, 10)
     now = begin
     for pause, size in pieces:
@@ -159,7 +159,7 @@ class Recorder:
 
 
 def test_a_stream_is_held_back_and_an_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stream has a bucket of its own; without the option nobody has one (IN-STREAM-15)."""
+    """Each stream has a bucket of its own; without the option nobody has one (IN-STREAM-15, LI-STREAM-3)."""
     recorder = Recorder()
     monkeypatch.setattr("lambda_wire.local.environment.Throttle", recorder.throttle)
 

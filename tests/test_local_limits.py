@@ -48,7 +48,7 @@ def asking_for(size: int, *, stream: bool = False) -> bytes:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_whole_answer_ends_at_6_mib_and_100_bytes(stream: bool) -> None:
-    """However the function gave it. One byte more is the function's error (IN-ANSWER-10)."""
+    """However the function gave it. One byte more is the function's error (IN-ANSWER-10, LI-PAYLOAD-1, LI-STREAM-2)."""
     with sdk_around_bytes() as aws:
         answer = aws.invoke(FunctionName="any", Payload=asking_for(BUFFERED, stream=stream))
         assert len(answer["Payload"].read()) == BUFFERED
@@ -71,7 +71,7 @@ def test_a_result_that_is_no_stream_has_its_limit_in_a_stream_too() -> None:
 def test_a_stream_ends_at_200_mib(tmp_path: Path) -> None:
     """All of it passes; of more, one byte beyond the limit (recorded 2026-09), and the error that AWS's code names.
 
-    It shows ES-MESSAGE-26, IN-STREAM-14.
+    It shows ES-MESSAGE-26, IN-STREAM-14, LI-STREAM-1.
     """
     (tmp_path / "app.py").write_text(ENDLESS)
     pieces = STREAMED // 65_536

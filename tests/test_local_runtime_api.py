@@ -53,7 +53,7 @@ def test_a_response_is_the_same_however_it_is_delivered(bench: Bench) -> None:
 def test_a_poll_is_told_of_its_invocation(bench: Bench) -> None:
     """Its id, its deadline, the function's ARN, its trace, and what kind of event it is; no field without a value.
 
-    (RT-NEXT-5, RT-NEXT-6, RT-NEXT-7, RT-NEXT-8, RT-NEXT-13)
+    (RT-NEXT-5, RT-NEXT-6, RT-NEXT-7, RT-NEXT-8, RT-NEXT-13, LI-TIME-1)
     """
     before_ms = time.time() * 1000
     called = bench.call('{"k": 1}')
@@ -316,7 +316,7 @@ def test_an_answer_that_is_cut_is_lost_when_the_runtime_goes_on(bench: Bench, bo
 
 
 def test_an_oversized_counted_response_is_refused_and_the_connection_kept(bench: Bench) -> None:
-    """413 after all of it was read; the caller gets the document (RT-RESP-13, ER-TYPE-8)."""
+    """413 after all of it was read; the caller gets the document (RT-RESP-13, ER-TYPE-8, LI-PAYLOAD-3)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         wire.poll()
@@ -379,7 +379,7 @@ def test_a_runtime_that_never_polls_exceeds_its_time() -> None:
 
 
 def test_a_command_that_is_no_runtime_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long before the limit, and the failure is that of the init phase."""
+    """Long before the limit, and the failure is that of the init phase (LI-TIME-2)."""
     monkeypatch.setattr("lambda_wire.local.environment._INIT_S", 0.05)
     bench = Bench(timeout_s=0.1)
     headers, body = bench.call().result(PATIENCE_S)

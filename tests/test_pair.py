@@ -172,13 +172,13 @@ def test_conversations(name: str, delivery: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 2048, 2049, MAX_PAYLOAD])
 def test_sizes(size: int) -> None:
-    """Up to the largest payload."""
+    """Up to the largest payload (LI-PAYLOAD-1, LI-EVENT-2)."""
     invocation = Invocation(request_id="id", payload=b"e" * size)
     converse([(NextAsked(), invocation), (BufferedResponse(request_id="id", payload=b"r" * size), Accepted())], 0)
 
 
 def test_one_byte_too_many() -> None:
-    """413, and the runtime goes on, on the same connection."""
+    """413, and the runtime goes on, on the same connection (LI-PAYLOAD-1)."""
     runtime, service = pair()
     invocation = Invocation(request_id="id", payload=b"")
     events(service.receive_data, service.next_event, [runtime.send(NextAsked())])

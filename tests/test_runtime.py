@@ -335,7 +335,7 @@ class TestHears:
         ],
     )
     def test_every_framing(self, body: bytes) -> None:
-        """Counted, chunked (as the emulator does from 2,049 bytes), or up to the end (RT-CONN-11)."""
+        """Counted, chunked (as the emulator does from 2,049 bytes), or up to the end (RT-CONN-11, LI-EVENT-1)."""
         head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id\r\n"
         assert hear(head + body, NextAsked())[0] == [INVOCATION, CLOSED]
 
@@ -696,7 +696,7 @@ class TestFaults:
         assert len(invocation.payload) == 64
 
     def test_refused_before_it_comes(self) -> None:
-        """As soon as its size is announced, in one way or the other, in the same words."""
+        """As soon as its size is announced, in one way or the other, in the same words (LI-EVENT-2)."""
         counted = EVENT.removesuffix(b"{}").replace(b"Length: 2", b"Length: 65")
         chunk = EVENT.replace(b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n41\r\n")
         for wire in (counted, chunk):

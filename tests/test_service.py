@@ -727,7 +727,7 @@ class TestLimits:
     def test_of_the_limit(self, stream: bool) -> None:
         """The last byte that fits is taken; the next is 413, and the connection is kept (observed).
 
-        (RT-RESP-13, RS-EARLY-2)
+        (RT-RESP-13, RS-EARLY-2, LI-PAYLOAD-2)
         """
         limit, fields = (128, STREAMING) if stream else (64, b"")
         for chunked in (False, True):
@@ -749,14 +749,14 @@ class TestLimits:
             assert heard(service) == [NextAsked()]
 
     def test_of_other_reports(self) -> None:
-        """An error document is bounded too (RT-ERR-2, RT-ERR-6)."""
+        """An error document is bounded too (RT-ERR-2, RT-ERR-6, LI-ERROR-1)."""
         assert hear(post(ERROR, chunks=(b"x" * 40, b"x" * 25)))[-1] == Violation(reply=refused_413(64))
 
     @pytest.mark.parametrize("chunked", [False, True])
     def test_a_large_refused_body(self, chunked: bool) -> None:
         """What was refused before its body is read on for 256 KiB and no further, and then the connection is closed.
 
-        (RS-EARLY-2)
+        (RS-EARLY-2, LI-STREAM-5)
         """
         for size, kept in ((MAX_UNREAD, True), (MAX_UNREAD + 1, False)):
             body = bytes(size)
@@ -769,7 +769,7 @@ class TestLimits:
             assert service.must_close is not kept
 
     def test_a_large_body_over_the_limit(self) -> None:
-        """What became too large is read on for as much as the emulator reads of it, and then cut."""
+        """What became too large is read on for as much as the emulator reads of it, and then cut (LI-PAYLOAD-3)."""
         service = new(busy())
         head = b"POST " + RESPONSE + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
         service.receive_data(head)
@@ -840,7 +840,7 @@ class TestFaults:
         assert_refused(service, fault.reply)
 
     def test_oversize(self) -> None:
-        """431."""
+        """431 (LI-HEAD-1)."""
         service = new()
         service.receive_data(b"GET / HTTP/1.1\r\nX: " + b"x" * (1 << 20))
         with pytest.raises(RemoteProtocolError) as caught:
