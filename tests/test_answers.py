@@ -233,7 +233,7 @@ def test_an_event_without_an_id_is_malformed() -> None:
 
 
 def test_a_question_is_answered_with_200() -> None:
-    """Each with its own answer; bodies of the others do not matter."""
+    """Each with its own answer; bodies of the others do not matter (UN-13)."""
     assert read(NextAsked, 200, b"\xff", ("lambda-runtime-aws-request-id", "r")) == Invocation(
         request_id="r", payload=b"\xff", content_type=""
     )
@@ -243,7 +243,7 @@ def test_a_question_is_answered_with_200() -> None:
 
 @pytest.mark.parametrize("ask", [RestoreAsked, PingAsked])
 def test_an_invocation_that_was_not_asked_for_is_malformed(ask: type) -> None:
-    """To take it for another answer would lose it silently; without an id it is none."""
+    """To take it for another answer would lose it silently; without an id it is none (UN-13)."""
     with pytest.raises(Malformed, match=f"expected no invocation after {ask.__name__}, got 'r'"):
         read(ask, 200, b"{}", ("lambda-runtime-aws-request-id", "r"))
     assert read(ask, 200, b"{}", ("lambda-runtime-aws-request-id", ""), ("lambda-runtime-deadline-ms", "1")) is not None
@@ -274,7 +274,7 @@ def test_a_refusal_is_news_whatever_its_body(
 ) -> None:
     """A document where there is one, else its text; no request is too simple to be refused, and nothing crashes.
 
-    (RT-STATE-7)
+    (RT-STATE-7, UN-11)
     """
     expected = Refused(status=status, error_type=error_type, error_message=error_message, allow="PUT")
     assert read(ask, status, body, ("allow", "PUT"), ("allow", "x")) == expected

@@ -328,7 +328,7 @@ def test_after_a_prelude_the_first_byte_is_gone() -> None:
 
 
 def test_trailers_are_cut_to_fit() -> None:
-    """The start of the message stays, and what was cut is shown (RS-TRAILER-11, ER-DOC-7)."""
+    """The start of the message stays, and what was cut is shown (RS-TRAILER-11, ER-DOC-7, UN-9)."""
 
     def body() -> Iterator[bytes]:
         yield b"x"
@@ -431,7 +431,7 @@ def test_a_stream_that_is_interrupted_is_closed_and_logged_once(
 def test_a_refusal_is_one_line_and_the_loop_goes_on(
     status: int, result: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is about one invocation (RT-RESP-16)."""
+    """It is about one invocation (RT-RESP-16, UN-2)."""
     refusal = Refused(status=status, error_type="Sorry", error_message="No.")
     runtime = served(
         lambda event, context: result() if callable(result) else result, invocation(), invocation(), ends=refusal

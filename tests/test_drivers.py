@@ -84,7 +84,7 @@ EXPIRED: Final = Refused(status=410, error_type="InvokeTimeout", error_message="
 
 @on_every_driver
 async def test_every_conversation_over_one_connection(driver: Driver) -> None:
-    """One connection is kept for everything, and TCP_NODELAY is set on it (RT-CONN-1, RT-RESP-1, RS-END-4)."""
+    """One connection is kept for everything, and TCP_NODELAY is set on it (RT-CONN-1, RT-RESP-1, RS-END-4, UN-4)."""
     heard: list[object] = []
 
     def script(listener: socket.socket) -> None:

@@ -271,7 +271,7 @@ class TestTrailers:
         assert decode_trailers(tuple((name.lower(), value) for name, value in reversed(trailers))) == (error_type, body)
 
     def test_the_longest_report_fits_exactly(self) -> None:
-        """The longest type with the largest document is at the service's limit (LI-TRAILER-2)."""
+        """The longest type with the largest document is at the service's limit (LI-TRAILER-2, UN-9)."""
         trailers = encode_trailers("T" * MAX_ERROR_TYPE, b"x" * MAX_TRAILER_DOCUMENT)
         assert MAX_TRAILERS - 3 <= len(encode_end(trailers)) - len(b"0\r\n") <= MAX_TRAILERS
         with pytest.raises(Malformed, match=f"{MAX_TRAILERS} bytes"):

@@ -148,7 +148,7 @@ def session() -> exchanges.RuntimeSession:
 
 @pytest.mark.parametrize("way", range(5))
 def test_a_buffered_invocation_in_every_delivery(way: int) -> None:
-    """However the answers are cut, the conversation says the same: delivery-independence (RT-RESP-8)."""
+    """However the answers are cut, the conversation says the same: delivery-independence (RT-RESP-8, UN-1)."""
     network = Network(INVOCATION, Accepted(), cut=lambda data: list(deliveries(data))[way])
     held = session()
     invocation = network.run(exchanges.next_invocation(held))
@@ -205,7 +205,10 @@ def test_a_stream_that_fails() -> None:
 
 
 def test_errors_are_reported() -> None:
-    """An error before the first byte goes to /error, one before the first poll to /init/error (RT-RESP-8, ER-DOC-5)."""
+    """An error before the first byte goes to /error, one before the first poll to /init/error.
+
+    (RT-RESP-8, ER-DOC-5, UN-7)
+    """
     network = Network(Accepted())
     init = exchanges.report_init_error(session(), error_type="Runtime.X", payload=b"{}", xray_cause="{}")
     assert network.run(init) == Accepted()
@@ -285,7 +288,7 @@ def test_an_invocation_instead_of_a_restored_environment_is_not_lost_in_silence(
 
 
 def test_a_kept_connection_that_closed_is_dialled_again_before_anything_is_sent() -> None:
-    """A service may close an idle connection: the response goes out on a new one, and once (RT-CONN-5)."""
+    """A service may close an idle connection: the response goes out on a new one, and once (RT-CONN-5, UN-4, UN-14)."""
     network = Network(INVOCATION, Accepted())
     held = session()
     invocation = network.run(exchanges.next_invocation(held))
@@ -338,7 +341,10 @@ def test_a_reset_while_posting_still_reads_the_answer() -> None:
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_lost_poll_is_asked_again_on_a_new_connection_once(reset: bool) -> None:
-    """A kept connection may end under a poll; a new one that ends too means that the service is gone (RT-NEXT-25)."""
+    """A kept connection may end under a poll; a new one that ends too means that the service is gone.
+
+    (RT-NEXT-25, UN-14)
+    """
     network = Network(INVOCATION, Accepted(), None, INVOCATION)
     network.reset = reset
     held = session()

@@ -48,7 +48,7 @@ def test_what_is_written_is_read(invocation: Invocation) -> None:
 
 @given(INVOCATIONS, st.randoms())
 def test_the_order_of_the_fields_does_not_matter(invocation: Invocation, random: Random) -> None:
-    """Nor do their capitals, which every reader makes lower (RT-NEXT-18); strangers are kept in theirs."""
+    """Nor do their capitals, which every reader makes lower (RT-NEXT-18); strangers are kept in theirs (UN-12)."""
     named = [field for field in lowered(encode_invocation(invocation)) if field not in invocation.headers]
     random.shuffle(named)
     assert decode_invocation((*named, *invocation.headers), invocation.payload) == invocation
@@ -62,7 +62,10 @@ def test_canonical_fields_are_written_as_they_were_read(invocation: Invocation) 
 
 
 def test_all_fields_go_out_in_the_order_of_the_service() -> None:
-    """Alphabetical, spelt as AWS spells them; what has no name here comes last, in its own order (RT-NEXT-10)."""
+    """Alphabetical, spelt as AWS spells them; what has no name here comes last, in its own order.
+
+    (RT-NEXT-10, UN-12)
+    """
     invocation = Invocation(
         request_id="r",
         payload=b"",

@@ -163,7 +163,7 @@ def body_of(called: Called) -> bytes:
 def test_each_slot_runs_an_invocation_and_answers_in_any_order() -> None:
     """On any connection; the caller is answered although nobody polls again. Every attempt has an id of its own.
 
-    (RT-NEXT-12, RT-MANAGED-3, RT-MANAGED-4)
+    (RT-NEXT-12, RT-MANAGED-3, RT-MANAGED-4, UN-5)
     """
     with bench_of() as bench, contextlib.ExitStack() as stack:
         called = [bench.call("0", request_id="a"), bench.call("1", request_id="b", tail=True)]
@@ -177,7 +177,7 @@ def test_each_slot_runs_an_invocation_and_answers_in_any_order() -> None:
 
 
 def test_one_slot_is_standard_mode() -> None:
-    """No attempt has an id, and an order that is none is 403 (RT-NEXT-12, RT-RESP-9)."""
+    """No attempt has an id, and an order that is none is 403 (RT-NEXT-12, RT-RESP-9, UN-1)."""
     with bench_of(concurrency=1) as bench:
         called = bench.call("0")
         with Slot(bench.address()).poll() as slot:

@@ -59,7 +59,7 @@ def test_a_whole_answer_ends_at_6_mib_and_100_bytes(stream: bool) -> None:
 
 
 def test_a_result_that_is_no_stream_has_its_limit_in_a_stream_too() -> None:
-    """It is the runtime's limit: nothing of it is handed on (IN-STREAM-11)."""
+    """It is the runtime's limit: nothing of it is handed on (IN-STREAM-11, UN-3)."""
     with sdk_around_bytes() as aws:
         ask = aws.invoke_with_response_stream
         chunks, complete = whole(ask(FunctionName="any", Payload=asking_for(BUFFERED)))

@@ -90,7 +90,7 @@ def test_a_failure_is_told_at_the_end(
 
     So say AWS's documents and the tests of its client for .NET; a recording of 2026-09 has no such members.
 
-    It shows ES-MESSAGE-21, ES-MESSAGE-25, IN-LOG-6, IN-STREAM-16, RS-TRAILER-9, RS-END-6.
+    It shows ES-MESSAGE-21, ES-MESSAGE-25, IN-LOG-6, IN-STREAM-16, RS-TRAILER-9, RS-END-6, UN-6.
     """
     event = json.dumps({"how": how, **before})
     answer = failing.invoke_with_response_stream(FunctionName="any", LogType="Tail", Payload=event)

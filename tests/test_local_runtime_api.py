@@ -33,7 +33,7 @@ RESPONSE = f"POST {PREFIX}/invocation/it/response HTTP/1.1\r\nHost: h\r\n"
 
 
 def test_a_response_is_the_same_however_it_is_delivered(bench: Bench) -> None:
-    """Whole, byte by byte, and randomly cut."""
+    """Whole, byte by byte, and randomly cut; its caller has it before the next poll (UN-5)."""
     called = bench.call()
     with Wire(bench.address()) as wire:
         for pieces in deliveries(

@@ -679,7 +679,7 @@ class TestViolations:
         assert lifecycle.state is State.INIT_ERROR
 
     def test_an_invalid_mode_holds_the_environment(self) -> None:
-        """For ever, as the emulator does (case a35_invalid_response_mode; RT-RESP-7)."""
+        """For ever, as the emulator does (case a35_invalid_response_mode; RT-RESP-7, UN-10)."""
         lifecycle = busy()
         service = new(lifecycle)
         service.receive_data(post(RESPONSE, b"Lambda-Runtime-Function-Response-Mode: x\r\n"))
@@ -877,9 +877,9 @@ class TestFaults:
             assert_refused(service, Accepted())
             assert service.send(reply).startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
-    @pytest.mark.parametrize("body", [b"zz\r\n", b"1\r\naxx", b"0\r\nbad trailer\r\n\r\n"])
+    @pytest.mark.parametrize("body", [b"zz\r\n", b"1\na\r\n", b"1\r\naxx", b"0\r\nbad trailer\r\n\r\n"])
     def test_bad_chunks(self, body: bytes) -> None:
-        """As truncated: nobody knows what was meant (RT-RESP-14, RS-CHUNK-7)."""
+        """As truncated: nobody knows what was meant (RT-RESP-14, RS-CHUNK-7, UN-8)."""
         wire = post(RESPONSE, STREAMING, chunks=())[:-5] + body
         fault, service, lifecycle = fault_of(wire)
         assert (fault.reply, lifecycle.state) == (TRUNCATED, State.RESPONSE_SENT)
@@ -901,7 +901,7 @@ class TestFaults:
         assert (str(again.value), again.value.reply) == (str(fault), fault.reply)
 
     def test_a_report_that_another_connection_left(self) -> None:
-        """The environment of a connection that faults is free for the next."""
+        """The environment of a connection that faults is free for the next (UN-10)."""
         _, _, lifecycle = fault_of(post(RESPONSE, body=b"[]")[:-1], eof=True)
         service = new(lifecycle)
         service.receive_data(NEXT)

@@ -23,7 +23,7 @@ SCHEMA = "prelude.schema.json"
 #: Why no test shows a rule, by the page and the id of the rule.
 UNSHOWN = "tests/unshown.toml"
 #: The prefixes of the rules that are held to be shown.
-PAGES_HELD = ("RT", "RS", "ER", "LI")
+PAGES_HELD = ("RT", "RS", "ER", "LI", "UN")
 
 PAGE = re.compile(r"[\w-]+\.(?:md|json)")
 HEADING = re.compile(r"^### (\S+)(.*)$", re.MULTILINE)
