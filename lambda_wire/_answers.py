@@ -93,7 +93,7 @@ def decode_answer(ask: type, status: int, headers: Headers, body: bytes) -> Fina
 
     A 2xx to a report is an acceptance whatever its number: AWS's own clients take 200 and 204 beside 202. Where only
     the status answers, fields and body do not matter, save that nothing may pass for an answer that is an invocation:
-    the emulator's snapshot mode lends ``/restore/next`` the invocation that ``/next`` then never gives (observed).
+    the emulator's snapshot mode lends ``/restore/next`` the invocation that ``/next`` then never gives (RT-RESTORE-3).
 
     Args:
         ask: The type of what was asked.

@@ -52,7 +52,7 @@ _OF_SNAP_START: Final = (RestoreAsked, RestoreErrorReported)
 _RUNNING: Final = State.RUNNING  # see ``_turns``
 _RESPONSE_SENT: Final = State.RESPONSE_SENT
 
-#: How many late invocations are remembered. Source: managed instances of the emulator keep 1,000.
+#: How many late invocations are remembered (LI-COUNT-2).
 _MOST_EXPIRED: Final = 1000
 
 NOT_FOUND: Final = Refused(status=404, error_message="404 page not found")
@@ -130,7 +130,7 @@ class StandardLifecycle:
         """Return what the service answers to an ``ask`` that is not allowed now.
 
         The id is checked before the state, so a wrong id is 400 and never 403. ``invocation_id`` is not checked in
-        this mode (observed).
+        this mode (RT-RESP-9).
         """
         if ask is PingAsked:
             return None
@@ -162,7 +162,7 @@ class StandardLifecycle:
             self.state = LIFECYCLE[self.state][answer]
 
     def mode_refused(self, request_id: str) -> None:
-        """Take note of a response mode that does not exist: the environment is held for ever (observed)."""
+        """Take note of a response mode that does not exist: the environment is held for ever (RT-RESP-7)."""
 
     def may_invoke(self, request_id: str) -> bool:
         """Say whether a poll may be answered with this invocation now: while one runs, only with the same again."""
@@ -230,11 +230,11 @@ class ManagedLifecycle:
             self._forget(request_id)
 
     def mode_refused(self, request_id: str) -> None:
-        """Take note of a response mode that does not exist: the invocation is over (observed)."""
+        """Take note of a response mode that does not exist: the invocation is over (RT-RESP-7)."""
         self._forget(request_id)
 
     def may_invoke(self, request_id: str) -> bool:
-        """Say whether a poll may be answered with this invocation now: unless it runs already (observed)."""
+        """Say whether a poll may be answered with this invocation now: unless it runs already (RT-MANAGED-11)."""
         return self.attempts.get(request_id, Attempt.EXPIRED) is Attempt.EXPIRED
 
     def invoked(self, invocation: Invocation) -> None:
@@ -244,7 +244,7 @@ class ManagedLifecycle:
         self._invocation_ids[invocation.request_id] = invocation.invocation_id
 
     def expire(self, request_id: str) -> None:
-        """Let the deadline of an invocation pass. An answer that has begun may still end (observed)."""
+        """Let the deadline of an invocation pass. An answer that has begun may still end (RT-MANAGED-6)."""
         if self.attempts.get(request_id) is Attempt.RUNNING:
             self.attempts[request_id] = Attempt.EXPIRED
             self._expired[request_id] = None

@@ -2,7 +2,7 @@
 
 The service routes as the emulator's router does: percent-encoding in a path is decoded only where it is what Go's
 ``net/url`` would have written itself; any other encoding is compared as it stands. So there is exactly one way to write
-an id into a path, and none for an id with a slash (observed: ``a%20b``, ``a%2520b``, ``a:b``, ``a%3Ab``, ``a%2Fb``).
+an id into a path, and none for an id with a slash (RT-PATH-5, RT-PATH-6).
 """
 
 from __future__ import annotations

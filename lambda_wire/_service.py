@@ -178,7 +178,7 @@ class ServiceConnection:
             self._ask, self._request_id = found.route.asks[0], found.request_id
             self._admit(head.headers)
         if head.expects_continue and self._refusal is not None:
-            self._refuse(self._refusal)  # a body that would be refused is never asked for (observed)
+            self._refuse(self._refusal)  # a body that would be refused is never asked for (RT-CONN-12)
         elif head.expects_continue:
             self._continue_due = True
             self._events.append(ContinueAsked())
@@ -322,6 +322,6 @@ class ServiceConnection:
 
 
 def _declared(headers: Headers, trailers: Headers) -> Headers:
-    """Return the trailers that the head declared: the service never sees the others (observed)."""
+    """Return the trailers that the head declared: the service never sees the others (RS-TRAILER-4)."""
     named = {name.strip().lower() for held, value in headers if held == "trailer" for name in value.split(",")}
     return tuple((name, value) for name, value in trailers if name in named)

@@ -30,7 +30,7 @@ __all__ = ["AFTER_RESTORE_EXIT", "BEFORE_SNAPSHOT_EXIT", "after_restore", "befor
 _H = TypeVar("_H", bound=Callable[[], object])
 _Registered: TypeAlias = tuple[Callable[..., object], tuple[object, ...], dict[str, object]]
 
-#: The exit codes of a runtime whose hooks failed. Source: awslambdaric 4.2.2.
+#: The exit codes of a runtime whose hooks failed, as of AWS's client (ER-EXIT-8).
 BEFORE_SNAPSHOT_EXIT: Final = 64
 AFTER_RESTORE_EXIT: Final = 65
 

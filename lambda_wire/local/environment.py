@@ -27,7 +27,7 @@ from lambda_wire.local.worker import FUNCTION_NAME, Launch
 
 __all__ = ["Environment"]
 
-#: A function may take this long to start, however short its timeout. Source: AWS docs, "Lambda execution environment".
+#: A function may take this long to start, however short its timeout (LI-TIME-2).
 _INIT_S: Final = 10.0
 #: ``Lambda-Runtime-Invoked-Function-Arn``; account and region are the emulator's.
 _FUNCTION_ARN: Final = f"arn:aws:lambda:us-east-1:012345678912:function:{FUNCTION_NAME}"

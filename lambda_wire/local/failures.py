@@ -27,11 +27,12 @@ __all__ = [
     "unavailable",
 ]
 
-#: The command cannot be started. Source: the emulator's internal/lambda/fatalerror.
+# All from ER-TYPE-8.
+#: The command cannot be started.
 _INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
-#: The platform's own fault. Source: as above.
+#: The platform's own fault.
 _SANDBOX_FAILURE: Final = "Sandbox.Failure"
-#: Of managed instances. Source: the emulator's internal/lambda-managed-instances/rapid/model.
+#: Of managed instances.
 _UNAVAILABLE: Final = "Runtime.Unavailable"
 _DUPLICATED: Final = "Client.DuplicatedInvokeId"
 _INVALID_RESPONSE_MODE: Final = "Runtime.InvalidResponseModeHeader"

@@ -89,7 +89,7 @@ class LaunchedRuntime:
         return seen
 
     async def _leave(self, handover: Handover, seen: Seen) -> Seen:
-        """Let the runtime go on without a call, unless it still answers that; then no deadline counts (observed)."""
+        """Let the runtime go on without a call unless it still answers that: no deadline counts then (RT-MANAGED-6)."""
         if seen is Seen.NOTHING:
             if self.api.expire(handover):
                 return Seen.NOTHING

@@ -60,7 +60,7 @@ class StandardMode:
 
     @property
     def repeats(self) -> bool:
-        """Whether the runtime has been told of an invocation and has not begun to answer it (observed)."""
+        """Whether the runtime has been told of an invocation and has not begun to answer it (RT-NEXT-20)."""
         return self.lifecycle.state is State.RUNNING
 
     def fresh_invocation_id(self) -> str:
@@ -100,5 +100,5 @@ class ManagedMode:
         return self.is_answered(request_id)
 
     def expire(self, request_id: str) -> None:
-        """Let its deadline pass. An answer that has begun may still end (observed)."""
+        """Let its deadline pass. An answer that has begun may still end (RT-MANAGED-6)."""
         self.lifecycle.expire(request_id)
