@@ -103,7 +103,7 @@ def test_has_every_attribute_of_awss(full: LambdaContext) -> None:
 
 
 def test_remaining_time_counts_down_and_stops_at_zero() -> None:
-    """Without a deadline it is 0, as in AWS's."""
+    """Without a deadline it is 0, as in AWS's (RT-NEXT-27)."""
     now = int(time.time() * 1000)
     assert 50_000 < context(deadline_ms=now + 60_000).get_remaining_time_in_millis() <= 60_000
     assert context(deadline_ms=now - 1).get_remaining_time_in_millis() == 0

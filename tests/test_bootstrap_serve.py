@@ -112,7 +112,10 @@ def test_an_async_handler_cleans_up_before_its_failure_is_reported(tmp_path: Pat
 
 
 def test_an_invocation_that_cannot_be_answered_is_not_run_again_and_again(tmp_path: Path) -> None:
-    """The service does not know the id of its own event and gives it again: the handler runs once (RT-RESP-16)."""
+    """The service does not know the id of its own event and gives it again: the handler runs once.
+
+    (RT-NEXT-28, RT-RESP-16)
+    """
     refused = Refused(status=400, error_type="InvalidRequestID", error_message="Invalid request ID")
     said = invocation(1)
     service = ScriptedService(said, said, said, answer=refused)
@@ -228,9 +231,12 @@ class TestServe:
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"lambda-wire: cannot poll the Runtime API at 127.0.0.1:{port}: nothing was sent")
 
-    @pytest.mark.parametrize("status", [403, 500])
+    @pytest.mark.parametrize("status", [403, 404, 500, 503])
     def test_a_refused_poll_ends_it_with_1_and_one_line(self, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-        """Nothing leads out of the state that the environment is in (RT-NEXT-23, RT-NEXT-24)."""
+        """Nothing leads out of the state that the environment is in (RT-NEXT-23, RT-NEXT-24).
+
+        Nor is anything known of other statuses (RT-NEXT-26).
+        """
         refusal = Refused(status=status, error_type="InvalidStateTransition", error_message="Not now.")
         with ScriptedService(verdict=refusal) as service:
             assert serve("lw_echo.handler", service.address) == 1

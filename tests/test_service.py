@@ -629,6 +629,7 @@ class TestViolations:
         service = new(StandardLifecycle(snap_start=True))
         service.receive_data(wire)
         assert heard(service) == [Violation(reply=Refused(status=405, allow=allow))]
+
     def test_the_order_of_judgements(self) -> None:
         """The id, then the state, then the mode, then the body: each is looked at when all before it is right.
 
@@ -817,8 +818,8 @@ class TestFaults:
             (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),  # RT-CONN-15
             (b"GET / HTTP/1.1\r\nHost: a\r\na b: c\r\n\r\n", 400),
             (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-            (post(RESPONSE, b"Expect: x\r\n", body=b"[]"), 417),
-            (post(RESPONSE, b"Transfer-Encoding: gzip\r\n"), 501),
+            (post(RESPONSE, b"Expect: x\r\n", body=b"[]"), 417),  # RT-CONN-20
+            (post(RESPONSE, b"Transfer-Encoding: gzip\r\n"), 501),  # RT-CONN-21
             (b"POST " + RESPONSE + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", 400),
             (b"GET /2018-06-01/ping HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
             (post(b"/a%zz", body=b"[]"), 400),
