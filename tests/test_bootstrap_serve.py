@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tracemalloc
 import weakref
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def handler(event, context):
     finally:
         print("finally")
 """
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """What was asked to end ignores signals for good: not so the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, taken in before.items():
+        signal.signal(number, taken)
+
+
 STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
