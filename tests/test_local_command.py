@@ -258,7 +258,10 @@ def test_a_command_that_cannot_be_started_is_reported(app: Path) -> None:
 
 
 def test_a_timeout_kills_the_process_group_and_replaces_it(app: Path) -> None:
-    """The caller of Invoke is told in AWS's words, the caller of the URL gets 502, or is cut midway (IN-ERROR-7, ER-EXIT-5, ER-EXIT-6, LI-TIME-1)."""
+    """The caller of Invoke is told in AWS's words, the caller of the URL gets 502, or is cut midway.
+
+    (IN-ERROR-7, ER-EXIT-5, ER-EXIT-6, LI-TIME-1)
+    """
     with running_local("app.hang", cwd=app, options=["--timeout", "1"]) as local:
         status, headers, body = local.invoke(b"{}", {"X-Amzn-RequestId": "it"})
         assert (status, headers["x-amz-function-error"]) == (200, "Unhandled")

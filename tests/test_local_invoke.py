@@ -236,7 +236,10 @@ def test_a_stream_that_goes_on_for_ever_is_stopped(function: Function, fn: Local
 
 
 def test_ids_of_the_caller_are_honoured(function: Function, fn: LocalLambda) -> None:
-    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back (IN-ASK-17, IN-ASK-18, RT-NEXT-5, RT-NEXT-8)."""
+    """X-Amzn-RequestId and X-Amzn-Trace-Id reach the function and come back.
+
+    (IN-ASK-17, IN-ASK-18, RT-NEXT-5, RT-NEXT-8)
+    """
     _, headers, _ = post(fn, x_amzn_requestid="my-id", x_amzn_trace_id="Root=1-0-0;Sampled=1")
     assert headers["x-amzn-requestid"] == function.calls[0][1].aws_request_id == "my-id"
     assert headers["x-amzn-trace-id"] == "Root=1-0-0;Sampled=1"
