@@ -299,6 +299,76 @@ def test_a_handler_says_that_it_takes_bytes(handler: object, expected: bool) -> 
     assert takes_bytes(handler) is expected
 
 
+SPOKEN = """
+from functools import partial, wraps
+
+def decorated(handler):
+    @wraps(handler)
+    def wrapper(*args, **kwargs):
+        return handler(*args, **kwargs)
+    return wrapper
+
+class Methods:
+    def takes(self: bool, event: bytes, context): ...
+    def gives(self: bytes, event, context) -> bytes: ...
+    @classmethod
+    def of_class(cls, event: bytes, context): ...
+    @staticmethod
+    def of_none(event: bytes, context): ...
+    @decorated
+    def wrapped(self, event: bytes, context): ...
+
+class StaticCall:
+    @staticmethod
+    def __call__(event: bytes, context): ...
+
+def takes(event: bytes, context): ...
+def gives(event, context) -> bytes: ...
+def configured(table, event: bytes, context): ...
+def endless(event: bytes, context): ...
+endless.__wrapped__ = endless
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def handler(event: bytes, context): ...", True),
+        ("def handler(event: bytes, /, *, context=None): ...", True),
+        ("def handler(event, context) -> bytes: ...", False),
+        ("def handler(event, context) -> 'bytes': ...", False),
+        ("def handler(event, context: bytes): ...", False),
+        ("async def handler(event, context) -> bytes: ...", False),
+        ("async def handler(event, context) -> bytes: yield b''", False),
+        ("def handler(*arguments: bytes) -> bytes: ...", False),
+        ("def handler() -> bytes: ...", False),
+        ("class handler:\n    event: bytes\n    def __init__(self, event, context): ...", False),
+        ("handler = Methods().takes", True),
+        ("handler = Methods().gives", False),
+        ("handler = Methods.of_class", True),
+        ("handler = Methods.of_none", True),
+        ("handler = Methods().wrapped", True),
+        ("handler = StaticCall()", True),
+        ("handler = decorated(takes)", True),
+        ("handler = decorated(gives)", False),
+        ("handler = decorated(Methods().takes)", True),
+        ("handler = decorated(decorated(StaticCall()))", True),
+        ("handler = endless", True),
+        ("handler = partial(takes)", True),
+        ("handler = partial(gives, 1, 2)", False),
+        ("handler = partial(configured)", False),
+        ("handler = partial(configured, 1)", True),
+        ("handler = decorated(partial(Methods().takes, context=1))", True),
+    ],
+)
+@pytest.mark.parametrize("said", ["", "from __future__ import annotations\n"])
+def test_only_the_first_parameter_says_that_bytes_are_taken(said: str, source: str, expected: bool) -> None:
+    """Not what is returned, nor ``self``, nor what a partial has given; decorators are seen through."""
+    room: dict[str, object] = {}
+    exec(compile(f"{said}{SPOKEN}{source}", "app.py", "exec", dont_inherit=True), room)
+    assert takes_bytes(room["handler"]) is expected
+
+
 class Library(types.ModuleType):
     """Another JSON library, which writes text or bytes."""
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from importlib import import_module
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from lambda_wire import _names as names
@@ -30,18 +32,35 @@ __all__ = ["read_event", "takes_bytes", "write_json"]
 _MANAGED_PYTHON: Final = "AWS_Lambda_python3."
 _NO_JSON: Final = "NaN and Infinity are no JSON: return None or a string in their place"
 _DECIMAL_MARK_BYTES: Final = 16
+#: How deep a handler may lie in others, such as decorators. Ours: each may say that it wraps itself.
+_MOST_LAYERS: Final = 100
 
 
 def takes_bytes(handler: object) -> bool:
-    """Say whether a handler takes the event as it came: the first that it annotates is ``bytes``."""
-    for function in (handler, getattr(handler, "__call__", None)):  # noqa: B004  # not whether it can be called
-        try:
-            annotations: dict[str, object] = getattr(function, "__annotations__", {})
-        except Exception:  # noqa: BLE001, S112  # what it says of itself may be anything
-            continue
-        for said in annotations.values():
-            return said in (bytes, "bytes")
-    return False
+    """Say whether a handler takes the event as it came: its first parameter is annotated with ``bytes``."""
+    try:
+        function, bound = _function_of(handler)
+        parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+        return function.__annotations__.get(parameters[bound]) in (bytes, "bytes")
+    except Exception:  # noqa: BLE001  # a callable may have none of this, and say anything of itself
+        return False
+
+
+def _function_of(handler: Any) -> tuple[Any, int]:  # noqa: ANN401  # whatever can be called
+    """Return the function in a method, a partial, a decorated function or an object, and how many arguments it has."""
+    bound = 0
+    for _ in range(_MOST_LAYERS):
+        if isinstance(handler, MethodType):
+            handler, bound = handler.__func__, bound + 1
+        elif isinstance(handler, partial):
+            handler, bound = handler.func, bound + len(handler.args)
+        elif hasattr(handler, "__wrapped__"):
+            handler = handler.__wrapped__
+        elif not isinstance(handler, FunctionType):
+            handler = handler.__call__
+        else:
+            break
+    return handler, bound
 
 
 def read_event(invocation: Invocation) -> object:
