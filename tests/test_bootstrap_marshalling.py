@@ -88,6 +88,20 @@ class Rude(dict[str, int]):
         raise LookupError("rude")
 
 
+class Mute(Exception):
+    """Has no message, and raises when it is asked for one."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class RaisesMute(dict[str, int]):
+    """Raises it when it is looked at."""
+
+    def items(self) -> Any:
+        raise Mute
+
+
 LOOP: list[object] = []
 LOOP.append(LOOP)
 
@@ -101,6 +115,7 @@ LOOP.append(LOOP)
         (LOOP, "Circular reference"),
         (b"\xff", "can't decode byte"),
         (Rude(a=1), "rude"),
+        (RaisesMute(a=1), "Mute has no message"),
     ],
 )
 def test_what_cannot_be_said_is_a_marshal_error(value: object, reason: str) -> None:

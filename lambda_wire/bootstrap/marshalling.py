@@ -92,7 +92,9 @@ def write_json(value: object) -> bytes:
         written = library.dumps(value)
         return written.encode() if isinstance(written, str) else bytes(written)
     except Exception as fault:  # a value may raise anything when it is looked at
-        reason = _NO_JSON if str(fault).startswith("Out of range float") else message_of(fault)
+        reason = message_of(fault)
+        if reason.startswith("Out of range float"):
+            reason = _NO_JSON
         raise RuntimeFault(names.RUNTIME_MARSHAL_ERROR, f"Unable to marshal response: {reason}") from fault
 
 
