@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
-from lambda_wire._fields import are_plain, is_token, require_bytes, require_field_value, require_text
+from lambda_wire._fields import are_plain, require_bytes, require_field_value, require_fields, require_text
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
@@ -59,14 +59,6 @@ SAID_ELSEWHERE: Final = (
         )
     }
 )
-
-
-def _require_field_name(name: str) -> None:
-    """Refuse what is no header name, or speaks of the message and not of the invocation (RFC 9110, 5.1)."""
-    if not is_token(name):
-        raise Malformed(f"a header name must be a token, got {quote(name)}")
-    if name != name.lower() or name in SAID_ELSEWHERE:
-        raise Malformed(f"another header of an invocation has a lower-case name that no field has, got {quote(name)}")
 
 
 def _require_integer(value: object, what: str, *, lowest: int, highest: int) -> None:
@@ -295,11 +287,7 @@ class Invocation:
                 require_field_value(getattr(self, what), what)
         if self.deadline_ms is not None:
             _require_integer(self.deadline_ms, "deadline_ms", lowest=0, highest=limits.MAX_DEADLINE_MS)
-        if type(self.headers) is not tuple:
-            raise Malformed(f"headers must be a tuple of pairs, got {type(self.headers).__name__}")
-        for name, value in self.headers:
-            _require_field_name(name)
-            require_field_value(value, name)
+        require_fields(self.headers, SAID_ELSEWHERE)
 
 
 @record

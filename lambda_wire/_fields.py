@@ -7,7 +7,10 @@ from lambda_wire._types import BytesLike
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Final, TypeGuard
+
+    from lambda_wire._types import Headers
 
 __all__ = [
     "are_plain",
@@ -18,6 +21,7 @@ __all__ = [
     "is_token",
     "require_bytes",
     "require_field_value",
+    "require_fields",
     "require_string",
     "require_text",
     "without_surrogates",
@@ -70,6 +74,29 @@ def require_field_value(value: object, what: str, *, rule: str = "") -> None:
         arrives = ""
     if arrives != text:  # lone surrogates stand for no byte, and some together for a character of their own
         raise Malformed(f"{what} must be text that arrives as UTF-8, got {quote(text)}", rule=rule)
+
+
+def require_fields(headers: Headers, said: Collection[str]) -> None:
+    """Refuse the other fields of an event if they are no pairs of name and value, names in lower case.
+
+    Args:
+        headers: They.
+        said: What the event has a place for, or the message says of itself, in lower case: none of them.
+
+    Raises:
+        Malformed: One cannot travel, or would say something else than what it is.
+    """
+    if type(headers) is not tuple:
+        raise Malformed(f"headers must be a tuple of pairs, got {type(headers).__name__}")
+    for pair in headers:
+        if type(pair) is not tuple or len(pair) != 2:
+            raise Malformed(f"a header must be a pair of name and value, got {quote(pair)}")
+        name, value = pair
+        if type(name) is not str or not is_token(name) or name != name.lower():
+            raise Malformed(f"the name of a header must be a token in lower case, got {quote(name)}")
+        if name in said:
+            raise Malformed(f"the event or the message has a place of its own for header {name}")
+        require_field_value(value, name)
 
 
 def require_string(value: object, what: str) -> str:

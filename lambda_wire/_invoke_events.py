@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from lambda_wire import _names as names
-from lambda_wire._fields import is_token, require_bytes, require_field_value, require_text
+from lambda_wire._fields import is_token, require_bytes, require_field_value, require_fields, require_text
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
 from lambda_wire._types import Headers
@@ -49,6 +49,7 @@ SAID_ELSEWHERE: Final = (
 
 #: In lower case. Answers have a field for it; a caller may name his request among the other fields.
 REQUEST_ID: Final = names.X_AMZN_REQUEST_ID.lower()
+_SAID_BY_ANSWERS: Final = SAID_ELSEWHERE | {REQUEST_ID}
 _BODILESS: Final = (204, 304)  # RFC 9110, 6.4.1
 
 
@@ -65,21 +66,6 @@ def _require_field_values(event: object, *fields: str) -> None:
 def _require_status(status: object, lowest: int, highest: int) -> None:
     if type(status) is not int or not lowest <= status <= highest:
         raise Malformed(f"expected a status from {lowest} to {highest}, got {quote(status)}")
-
-
-def _require_others(headers: Headers, *said: str) -> None:
-    """Refuse fields that an event has a place for (also ``said``), or that speak of the message and not of the call."""
-    if type(headers) is not tuple:
-        raise Malformed(f"headers must be a tuple of pairs, got {type(headers).__name__}")
-    for pair in headers:
-        if type(pair) is not tuple or len(pair) != 2:
-            raise Malformed(f"a header must be a pair of name and value, got {quote(pair)}")
-        name, value = pair
-        if type(name) is not str or not is_token(name) or name != name.lower():
-            raise Malformed(f"the name of a header must be a token in lower case, got {quote(name)}")
-        if name in SAID_ELSEWHERE or name in said:
-            raise Malformed(f"the event or the message has a place of its own for header {name}")
-        require_field_value(value, name)
 
 
 def is_error_type(text: str) -> bool:
@@ -121,7 +107,7 @@ class InvokeAsked:
         for what in ("function_name", "invocation_type", "log_type"):
             if not getattr(self, what):
                 raise Malformed(f"{what} must not be empty")
-        _require_others(self.headers)
+        require_fields(self.headers, SAID_ELSEWHERE)
 
 
 @record
@@ -165,7 +151,7 @@ class InvokeAnswered:
             raise Malformed(f"an answer with status {self.status} has no payload")
         _require_field_values(self, "content_type", "function_error", "log_result")
         _require_field_values(self, "executed_version", "request_id", "trace_id")
-        _require_others(self.headers, REQUEST_ID)
+        require_fields(self.headers, _SAID_BY_ANSWERS)
 
 
 @record
@@ -182,7 +168,7 @@ class InvokeAccepted:
 
     def __post_init__(self) -> None:
         _require_field_values(self, "content_type", "executed_version", "request_id", "trace_id")
-        _require_others(self.headers, REQUEST_ID)
+        require_fields(self.headers, _SAID_BY_ANSWERS)
 
 
 @record
@@ -245,7 +231,7 @@ class InvokeRefused:
         if self.message and self.status in _BODILESS:
             raise Malformed(f"a refusal with status {self.status} has no message")
         _require_field_values(self, "request_id")
-        _require_others(self.headers, REQUEST_ID)
+        require_fields(self.headers, _SAID_BY_ANSWERS)
 
 
 @record

@@ -189,6 +189,15 @@ def test_other_headers_cannot_reframe_the_message(name: str) -> None:
         full(Invocation, headers=((name, "1"),))
 
 
+@pytest.mark.parametrize(
+    "bad", [None, [], [("a", "b")], {"a": "b"}, "ab", (["a", "b"],), ("ab",), (("a",),), (("a", "b", "c"),), (1,)]
+)
+def test_other_headers_are_pairs(bad: object) -> None:
+    """In a tuple, and each a tuple: what can change later is no part of a record."""
+    with pytest.raises(Malformed, match="header"):
+        full(Invocation, headers=bad)
+
+
 def test_a_failed_stream_names_its_error() -> None:
     """Without a type the service takes the stream for complete (RS-TRAILER-3)."""
     with pytest.raises(Malformed, match="error_type"):

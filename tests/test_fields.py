@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,13 @@ from lambda_wire._fields import (
     is_token,
     require_bytes,
     require_field_value,
+    require_fields,
     require_string,
     require_text,
     without_surrogates,
 )
 from lambda_wire._malformed import Malformed
+from lambda_wire._types import Headers
 
 
 def test_every_character_of_a_token() -> None:
@@ -169,3 +172,31 @@ def test_exactly_bytes() -> None:
     for value in (bytearray(b"ab"), memoryview(b"ab"), "ab", None):
         with pytest.raises(Malformed, match=f"payload must be bytes, got {type(value).__name__}"):
             require_bytes(value, "payload")
+
+
+@pytest.mark.parametrize("headers", [(), (("a", ""),), (("x-more", "1"), ("x-more", "\udcff"))])
+def test_other_fields(headers: Headers) -> None:
+    """Any number, a name as often as it is said."""
+    require_fields(headers, {"date"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([("a", "b")], "headers must be a tuple of pairs, got list"),
+        (None, "headers must be a tuple of pairs, got NoneType"),
+        ((1,), "a header must be a pair of name and value, got 1"),
+        ((("a", "b", "c"),), "a header must be a pair of name and value"),
+        ((["a", "b"],), "a header must be a pair of name and value"),
+        (((1, "b"),), "the name of a header must be a token in lower case, got 1"),
+        ((("", "b"),), "must be a token"),
+        ((("A", "b"),), "in lower case, got 'A'"),
+        ((("date", "b"),), "has a place of its own for header date"),
+        ((("a", "b"), ("x-more", 1)), "x-more must be a string, got int"),
+        ((("a", " "),), "a must be a header value"),
+    ],
+)
+def test_what_is_no_other_field(headers: Any, reason: str) -> None:  # Any: also what the type forbids
+    """Each part is looked at before it is used; what can change later is no part of a record."""
+    with pytest.raises(Malformed, match=reason):
+        require_fields(headers, {"date"})
