@@ -22,6 +22,7 @@ __all__ = [
     "require_bytes",
     "require_field_value",
     "require_fields",
+    "require_host",
     "require_string",
     "require_text",
     "without_surrogates",
@@ -97,6 +98,17 @@ def require_fields(headers: Headers, said: Collection[str]) -> None:
         if name in said:
             raise Malformed(f"the event or the message has a place of its own for header {name}")
         require_field_value(value, name)
+
+
+def require_host(value: str) -> None:
+    """Refuse what a client cannot say in ``Host``: the service takes an empty one, but we would have asked nobody.
+
+    Raises:
+        Malformed: ``value`` is no host.
+    """
+    require_field_value(value, "host")
+    if not value or not is_host(value):
+        raise Malformed(f"host must be a name or an address, with or without a port, got {quote(value)}")
 
 
 def require_string(value: object, what: str) -> str:

@@ -14,6 +14,7 @@ from lambda_wire import _names as names
 from lambda_wire._errors import LocalProtocolError
 from lambda_wire._event_stream import EventStreamDecoder, EventStreamHeader
 from lambda_wire._events import ConnectionClosed
+from lambda_wire._fields import require_host
 from lambda_wire._heads import USER_AGENT, encode_request_head, field_value
 from lambda_wire._invoke_answers import decode_accepted, decode_answered, decode_message, decode_refusal
 from lambda_wire._invoke_asks import encode_invoke, invoke_target
@@ -47,9 +48,13 @@ class InvokeConnection:
         host: What the ``Host`` field says, such as ``127.0.0.1:9000``.
         user_agent: What the ``User-Agent`` field says.
         max_payload: Largest whole answer in bytes. A streamed one has no limit, nor has a part of it.
+
+    Raises:
+        Malformed: ``host`` is none.
     """
 
     def __init__(self, *, host: str, user_agent: str = USER_AGENT, max_payload: int = limits.MAX_EVENT) -> None:
+        require_host(host)
         self._common: Headers = ((names.HOST, host), (names.USER_AGENT, user_agent))
         self._max_payload = max_payload
         self._turns = ClientTurns("service")

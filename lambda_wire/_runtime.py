@@ -27,7 +27,7 @@ from lambda_wire._events import (
     RestoreAsked,
     RestoreReady,
 )
-from lambda_wire._fields import require_field_value
+from lambda_wire._fields import require_field_value, require_host
 from lambda_wire._heads import USER_AGENT, field_line, join_request_head
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
@@ -64,7 +64,7 @@ class RuntimeConnection:
         max_payload: Largest answer body in bytes.
 
     Raises:
-        Malformed: ``host`` or ``user_agent`` is no header value.
+        Malformed: ``host`` is none, or ``user_agent`` is no header value.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RuntimeConnection:
         user_agent: str = USER_AGENT,
         max_payload: int = limits.MAX_EVENT,
     ) -> None:
-        require_field_value(host, "host")
+        require_host(host)
         require_field_value(user_agent, "user_agent")
         self._common = field_line(names.HOST, host) + field_line(names.USER_AGENT, user_agent)
         self._lifecycle = StandardLifecycle(snap_start=True) if lifecycle is None else lifecycle

@@ -18,6 +18,7 @@ from lambda_wire._fields import (
     require_bytes,
     require_field_value,
     require_fields,
+    require_host,
     require_string,
     require_text,
     without_surrogates,
@@ -200,3 +201,16 @@ def test_what_is_no_other_field(headers: Any, reason: str) -> None:  # Any: also
     """Each part is looked at before it is used; what can change later is no part of a record."""
     with pytest.raises(Malformed, match=reason):
         require_fields(headers, {"date"})
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:9001", "[::1]:9001", "lambda.us-east-1.amazonaws.com"])
+def test_what_a_client_says_in_host(value: str) -> None:
+    """RT-CONN-2: where it asks."""
+    require_host(value)
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a/b", "é", "a\r\nb", None, b"a"])
+def test_what_a_client_does_not_say_in_host(value: Any) -> None:  # Any: also what the type forbids
+    """RT-CONN-2: what the service would refuse; and nothing, for then it has said none."""
+    with pytest.raises(Malformed, match="host must be"):
+        require_host(value)

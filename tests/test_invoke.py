@@ -206,9 +206,15 @@ class TestSays:
         caller.receive_data(WHOLE)
         assert heard(caller) == [ANSWERED]
 
-    def test_a_host_that_is_no_field_value(self) -> None:
+    @pytest.mark.parametrize("host", ["h\r\nX: y", "", "h/x", "é"])
+    def test_a_host_that_is_none(self, host: str) -> None:
+        """RT-CONN-2: it is refused before there is a connection."""
+        with pytest.raises(Malformed, match="host must be"):
+            InvokeConnection(host=host)
+
+    def test_a_field_that_is_no_field_value(self) -> None:
         """Nothing is sent, and nothing changed."""
-        caller = InvokeConnection(host="h\r\nX: y")
+        caller = InvokeConnection(host="h", user_agent="me\n")
         with pytest.raises(Malformed):
             caller.send(CALL)
         assert (caller.turn, caller.must_close, caller.awaiting_answer) == (Turn.IDLE, False, False)

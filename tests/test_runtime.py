@@ -278,6 +278,12 @@ class TestSays:
             with pytest.raises(Malformed, match="must be a header value"):
                 RuntimeConnection(host=host, user_agent=user_agent)
 
+    @pytest.mark.parametrize("host", ["", "h/x", "é"])
+    def test_a_host_that_is_none(self, host: str) -> None:
+        """RT-CONN-2: a request without Host, or with what cannot stand there, would be refused by the service."""
+        with pytest.raises(Malformed, match="host must be"):
+            RuntimeConnection(host=host)
+
     def test_what_was_heard_of_an_answer(self) -> None:
         """Nothing, until its first byte has come; and nothing where none is due."""
         runtime = RuntimeConnection(host="h")

@@ -133,7 +133,7 @@ class Messages:
         self._layer = layer
         self._inner = prelude_of(content_type)
         self._decoder = EventStreamDecoder(Role.CLIENT)
-        self._caller: InvokeConnection | None = InvokeConnection(host="")
+        self._caller: InvokeConnection | None = InvokeConnection(host="none")
         self._caller.send(InvokeAsked(function_name="f", streaming=True))
         self._caller.receive_data(_HEAD)
         self._caller.next_event()  # that its call was accepted

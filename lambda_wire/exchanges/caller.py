@@ -55,13 +55,12 @@ class CallerSession(Session[InvokeConnection, InvokeEvent]):
         user_agent: What the ``User-Agent`` field says.
 
     Raises:
-        Malformed: ``host`` or ``user_agent`` is no header value.
+        Malformed: ``host`` is none, or ``user_agent`` is no header value.
     """
 
     def __init__(
         self, *, host: str, scheme: str = "http", sign: Sign | None = None, user_agent: str = USER_AGENT
     ) -> None:
-        require_field_value(host, "host")
         require_field_value(user_agent, "user_agent")
         self._url = f"{scheme}://{host}"
         self._sign = sign

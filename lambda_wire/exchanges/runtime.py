@@ -81,7 +81,7 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
         stopping: Whether nothing is polled for any more. Whoever sets it also ends the reading of a poll that is open.
 
     Raises:
-        Malformed: ``host`` or ``user_agent`` is no header value.
+        Malformed: ``host`` is none, or ``user_agent`` is no header value.
     """
 
     def __init__(self, *, host: str, user_agent: str = USER_AGENT) -> None:
