@@ -26,7 +26,7 @@ from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap.failures import cause, describe, log_failure, log_line, refusal
 from lambda_wire.sync import ResponseStream, Runtime
 
-__all__ = ["Answer", "State"]
+__all__ = ["Answer"]
 
 _T = TypeVar("_T")
 
@@ -34,18 +34,14 @@ _T = TypeVar("_T")
 _ON_THE_WAY: Final = (ConnectionLost, ProtocolError, StreamInterrupted)
 
 
-class State(Enum):
+class _State(Enum):
     """How far an answer has come."""
 
     UNBEGUN = "UNBEGUN"
     OPEN = "OPEN"
     """Its stream has begun."""
-    ENDING = "ENDING"
-    """Its end is being said."""
     ENDED = "ENDED"
-    """Nothing more can be said."""
-    CUT = "CUT"
-    """Nothing more can be said, because the service did not take what was said."""
+    """Nothing more can be said: its end was, or is being said, or the service did not take what was said."""
 
 
 class Answer:
@@ -63,7 +59,7 @@ class Answer:
         self._runtime = runtime
         self._invocation: Invocation | None = invocation
         self._stream: ResponseStream | None = None
-        self._state = State.UNBEGUN
+        self._state = _State.UNBEGUN
         self._interruption: Exception | None = None
         self._reported: BaseException | None = None
         self._broken_off: BaseException | None = None
@@ -82,12 +78,12 @@ class Answer:
     @property
     def begun(self) -> bool:
         """Whether the service has been told anything. Waits for nobody: what another says meanwhile counts."""
-        return self._state is not State.UNBEGUN
+        return self._state is not _State.UNBEGUN
 
     @property
     def ended(self) -> bool:
         """Whether nothing more can be said. Waits for nobody, as ``begun``."""
-        return self._state not in (State.UNBEGUN, State.OPEN)
+        return self._state is _State.ENDED
 
     def respond(self, payload: BytesLike, content_type: str) -> None:
         """Give the whole response at once.
@@ -194,7 +190,7 @@ class Answer:
     def close(self) -> None:
         """Wait for whoever speaks. Then nothing more can be said, and all is let go of, the event above all."""
         with self.saying:
-            self._state = State.ENDED
+            self._state = _State.ENDED
             self._stream = self._invocation = None
             self.forget_faults()
 
@@ -229,14 +225,14 @@ class Answer:
             raise LocalProtocolError("the response has begun: it cannot begin again")
 
     def _start(self, *chunks: BytesLike) -> ResponseStream:
-        self._state = State.OPEN  # also for those who look while the head leaves
+        self._state = _State.OPEN  # also for those who look while the head leaves
         try:
             stream = self._stream = self._say(
                 lambda: self._runtime.stream(self.invocation, *chunks, content_type=self.content_type)
             )
         finally:
-            if self._stream is None and self._state is State.OPEN:
-                self._state = State.UNBEGUN
+            if self._stream is None and not self.ended:
+                self._state = _State.UNBEGUN
         return stream
 
     def _say(self, post: Callable[[], _T]) -> _T:
@@ -244,7 +240,7 @@ class Answer:
         try:
             return post()
         except _ON_THE_WAY as fault:
-            self._state, self._interruption = State.CUT, fault
+            self._state, self._interruption = _State.ENDED, fault
             reason = str(fault)
             if isinstance(fault, StreamInterrupted) and isinstance(fault.answer, Refused):
                 reason = f"the service refused the rest of it with {refusal(fault.answer)}"
@@ -253,21 +249,18 @@ class Answer:
 
     def _end(self, post: Callable[[], Accepted | Refused]) -> None:
         """Send what ends the answer. Whatever comes of it, the loop goes on: the service has had its say."""
-        before, self._state = self._state, State.ENDING
+        before, self._state = self._state, _State.ENDED
         try:
             verdict = post()
         except _ON_THE_WAY as fault:
             log_line(f"the answer to {self.request_id} may not have arrived: {fault}")
-            return
         except Exception:  # of what was to be said: nothing was sent
             self._state = before
             raise
-        finally:
-            if self._state is State.ENDING:
-                self._state = State.ENDED
-        if isinstance(verdict, Refused):
-            self.unanswerable = verdict.error_type == names.INVALID_REQUEST_ID
-            log_line(f"the answer to {self.request_id} was refused with {refusal(verdict)}")
+        else:
+            if isinstance(verdict, Refused):
+                self.unanswerable = verdict.error_type == names.INVALID_REQUEST_ID
+                log_line(f"the answer to {self.request_id} was refused with {refusal(verdict)}")
 
 
 def _as_bytes(data: object) -> BytesLike:

@@ -195,11 +195,11 @@ def say(what: str, report: Callable[[], Accepted | Refused]) -> None:
         log_line(f"the {what} was refused with {refusal(verdict)}")
 
 
-def say_init_error(fault: BaseException, runtime: Runtime) -> None:
-    """Log why the handler could not be loaded, and report it."""
+def say_init_error(fault: BaseException, runtime: Runtime, error_type: str = "") -> None:
+    """Log why no invocation can be served, and report it, as of ``error_type`` if that is not the exception's own."""
     error = describe(fault)
     log_failure(error)
-    error_type, document, said = error_type_header(error.error_type), encode_error(error), cause(fault)
+    error_type, document, said = error_type or error_type_header(error.error_type), encode_error(error), cause(fault)
     say("init error", lambda: runtime.report_init_error(error_type=error_type, payload=document, xray_cause=said))
 
 

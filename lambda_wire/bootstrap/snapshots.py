@@ -21,7 +21,7 @@ from typing import Final, TypeAlias, TypeVar
 from lambda_wire import _names as names
 from lambda_wire._error_payload import encode_error
 from lambda_wire._errors import RemoteProtocolError, RequestRefused
-from lambda_wire.bootstrap.failures import cause, describe, flush_logs, log_failure, say
+from lambda_wire.bootstrap.failures import describe, flush_logs, log_failure, say, say_init_error
 from lambda_wire.bootstrap.stopping import Stopped
 from lambda_wire.sync import Runtime
 
@@ -102,7 +102,7 @@ def take_snapshot(runtime: Runtime) -> int | None:
     if fault is None:
         fault = _fault_of_snapshot(runtime)
     if fault is not None:
-        _report_before(runtime, fault)
+        say_init_error(fault, runtime, names.RUNTIME_BEFORE_SNAPSHOT_ERROR)
         return BEFORE_SNAPSHOT_EXIT
     fault = _fault_of(_after_hooks())
     if fault is not None:
@@ -176,17 +176,6 @@ def _fault_of(hooks: Iterator[_Registered]) -> BaseException | None:
 
 
 # -- reports
-
-
-def _report_before(runtime: Runtime, fault: BaseException) -> None:
-    error = describe(fault)
-    log_failure(error)
-    say(
-        "init error",
-        lambda: runtime.report_init_error(
-            error_type=names.RUNTIME_BEFORE_SNAPSHOT_ERROR, payload=encode_error(error), xray_cause=cause(fault)
-        ),
-    )
 
 
 def _report_after(runtime: Runtime, fault: BaseException) -> None:
