@@ -18,7 +18,7 @@ class Signal(Enum):
     """Nothing more can be said before ``receive_data`` is given more bytes."""
 
     PAUSED = "PAUSED"
-    """Bytes are waiting that belong to the next exchange: finish this one first."""
+    """Nothing more is read before this exchange is finished: say what is still to be said."""
 
 
 class Role(Enum):

@@ -97,7 +97,9 @@ def _serve_until_stopped(
 
 
 def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> None:
-    """Serve invocations with ``handler`` until the Runtime API goes away. Touches neither signals nor streams.
+    """Serve invocations with ``handler`` until the Runtime API goes away. Takes over no signals.
+
+    What the runtime has to say goes to ``sys.stderr``; that and ``sys.stdout`` are flushed after each invocation.
 
     Args:
         handler: The function itself.
