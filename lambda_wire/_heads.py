@@ -29,26 +29,56 @@ __all__ = [
 ]
 
 USER_AGENT: Final = f"lambda-wire/0.1.0 python/{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
+#: Of RFC 9110, 15, and of RFC 6585. For 413 those of Go, which AWS's emulator writes.
 _REASONS: Final = {
     100: "Continue",
+    101: "Switching Protocols",
     200: "OK",
+    201: "Created",
     202: "Accepted",
+    203: "Non-Authoritative Information",
     204: "No Content",
+    205: "Reset Content",
+    206: "Partial Content",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Found",
+    303: "See Other",
     304: "Not Modified",
+    305: "Use Proxy",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
     400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    409: "Conflict",
     410: "Gone",
+    411: "Length Required",
+    412: "Precondition Failed",
     413: "Request Entity Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
     417: "Expectation Failed",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
+    426: "Upgrade Required",
+    428: "Precondition Required",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
     502: "Bad Gateway",
     503: "Service Unavailable",
+    504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
+    511: "Network Authentication Required",
 }
 
 
@@ -77,7 +107,7 @@ def keeps_alive(headers: Headers, fields: Mapping[str, str], version: str) -> bo
 
 
 def reason_phrase(status: int) -> str:
-    """Return the words for a status of the Runtime API; ``""`` for any other."""
+    """Return the words for a status; ``""`` for one that HTTP itself does not name."""
     return _REASONS.get(status, "")
 
 
@@ -101,7 +131,7 @@ def encode_request_head(method: str, target: str, headers: Headers) -> bytes:
 
 
 def encode_response_head(status: int, headers: Headers = (), *, reason: str = "") -> bytes:
-    """Return a response head with its empty line. Without ``reason``, the statuses of the Runtime API have theirs.
+    """Return a response head with its empty line. Without ``reason``, the statuses of HTTP have theirs.
 
     Raises:
         Malformed: A part would end its line, or cannot be encoded.

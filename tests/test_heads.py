@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 from collections.abc import Callable
 
 import pytest
@@ -95,3 +96,15 @@ class TestEncode:
             reason_phrase(status) for status in (200, 202, 400, 403, 404, 405, 410, 413, 417, 431, 500, 501, 505)
         )
         assert reason_phrase(299) == ""
+
+    def test_reasons_of_other_statuses(self) -> None:
+        """A service may say any: those of RFC 9110, 15, and of RFC 6585 have their words, as Python has them.
+
+        Python's own changed some with its versions; one is Go's, which AWS's emulator writes.
+        """
+        newer = {414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+        ours = {413: "Request Entity Too Large"}
+        others = {102, 103, 207, 208, 226, 418, 423, 424, 425, 451, 506, 507, 508, 510}  # of other documents, or unused
+        for status in {*map(int, http.HTTPStatus)} - others:
+            assert reason_phrase(status) == (newer | ours).get(status, http.HTTPStatus(status).phrase)
+        assert encode_response_head(409) == b"HTTP/1.1 409 Conflict\r\n\r\n"
