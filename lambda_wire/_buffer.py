@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Buffer"]
 
 _KEPT: Final = 1024  # a piece of that size is kept as it came: what it is made of weighs little beside it
+_SHOWN: Final = 64  # more of it is not quoted
 
 
 class Buffer:
@@ -133,7 +134,7 @@ class Buffer:
             return self._cut(end - at)
         self._searched = min(self.size, limit)
         if self._searched >= limit:
-            reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self.peek(limit))}"
+            reason = f"expected {separators[0]!r} within {limit} bytes, got {quote(self.peek(min(limit, _SHOWN)))}"
             raise Malformed(reason, at=self.taken + limit, rule=rule)
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -173,6 +174,18 @@ class TestTakeUntil:
             with pytest.raises(Malformed) as caught:
                 buffer.take_until(b"\n", limit=5)
             assert caught.value.at == 5
+
+    def test_the_fault_quotes_what_it_copies(self) -> None:
+        """A peer that sends too much does not make us copy all of it once more."""
+        limit = 1 << 20
+        buffer = holding(b"a" * (limit + 1))
+        tracemalloc.start()
+        try:
+            with pytest.raises(Malformed, match="got b'aaa"):
+                buffer.take_until(b"\n", limit=limit)
+            assert tracemalloc.get_traced_memory()[1] < limit / 8
+        finally:
+            tracemalloc.stop()
 
     def test_the_limit_of_a_later_read_is_its_own(self) -> None:
         """What one search has seen does not hide it from another."""
