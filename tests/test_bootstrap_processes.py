@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,6 +49,9 @@ def signals() -> Iterator[None]:
     yield
     for number, taken in before.items():
         signal.signal(number, taken)
+    for thread in threading.enumerate():
+        if thread.name.startswith("lambda-wire"):
+            thread.join(PATIENCE_S)
     assert our_threads() == []
 
 
@@ -182,21 +186,25 @@ def test_the_tries_are_later_and_later() -> None:
     assert 0 < sum(processes._BACKOFF_S) < 2
 
 
+@pytest.mark.parametrize("to_its_thread", [False, True])
 @pytest.mark.usefixtures("waits")
-def test_those_that_have_lived_are_replaced_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what ends early, and in a row, is given up."""
+def test_those_that_have_lived_are_replaced_for_ever(to_its_thread: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what ends early, and in a row, is given up. A signal ends it, whichever thread the system gives it to."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.setattr(processes, "_INIT_S", 0.0)
     said: list[str] = []
 
     def say(line: str) -> None:
         said.append(line)
-        if len(said) == 6:
+        if len(said) == 6 and to_its_thread:
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        elif len(said) in (6, 60):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(processes, "log_line", say)
     assert serve_in_processes(["nothing"], 1) == 0
     assert said[:6] == ["a process ended with exit code 2"] * 6
+    assert len(said) < 60, "the signal was not felt"
 
 
 @STOPS
@@ -265,6 +273,9 @@ def test_each_finds_its_modules_where_its_parent_does(safe: bool, monkeypatch: p
         def __init__(self, command: list[str], count: int) -> None:
             commands.append(command)
             super().__init__(command, 0)
+
+        def serve(self) -> None:
+            """There is none to wait for."""
 
     class Flags:
         safe_path = safe

@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -815,9 +816,17 @@ def test_a_signal_before_all_slots_have_begun_ends_those_that_have(monkeypatch: 
     assert our_threads() == []
 
 
+def kill_this_thread(number: int) -> None:
+    """Give a signal to this thread, as the system may, and not to the main one."""
+    signal.pthread_kill(threading.get_ident(), number)
+
+
+@pytest.mark.parametrize("kill", [partial(os.kill, os.getpid()), kill_this_thread])
 @STOPS
-def test_a_signal_in_this_process(app: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
-    """``serve`` leaves no thread."""
+def test_a_signal_in_this_process(
+    kill: Callable[[int], None], app: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``serve`` leaves no thread. It feels a signal, whichever thread took it."""
     (app / "lw_slots.py").write_text("def handler(event, context): return event\n", encoding="ascii")
 
     def script(listener: socket.socket) -> None:
@@ -827,7 +836,7 @@ def test_a_signal_in_this_process(app: Path, number: signal.Signals, capsys: pyt
                 told(one, 1)
                 assert answer_of(one) == b"1"
             assert [one.hear() for one in held] == [NextAsked()] * 2
-            os.kill(os.getpid(), number)
+            kill(number)
             for one in held:
                 assert isinstance(one.hear(), ConnectionClosed)
 

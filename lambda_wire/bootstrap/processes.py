@@ -13,6 +13,7 @@ from contextlib import suppress
 from threading import Condition, Thread
 from typing import Final
 
+from lambda_wire.bootstrap.awaiting import Awaited
 from lambda_wire.bootstrap.failures import log_line
 from lambda_wire.bootstrap.stopping import GRACE_S, Stopped, stopped_by_signals
 
@@ -53,6 +54,7 @@ class _Processes:
         self._command = command
         self._changed = Condition()
         self._left = count
+        self._none_left: Awaited[None] = Awaited()
         self._stopping = False
         self._running: set[subprocess.Popen[bytes]] = set()
         self._threads = [Thread(target=self._keep, name="lambda-wire-process", daemon=True) for _ in range(count)]
@@ -61,8 +63,7 @@ class _Processes:
         """Wait until no process is kept any more."""
         for thread in self._threads:
             thread.start()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._left)
+        self._none_left.wait()
 
     def stop(self) -> None:
         """Tell all to end, and see to it that they do."""
@@ -91,7 +92,8 @@ class _Processes:
                 self._changed.wait_for(lambda: self._stopping, _BACKOFF_S[failed - 1] if failed else 0)
         with self._changed:
             self._left -= 1
-            self._changed.notify_all()
+            if not self._left:
+                self._none_left.give(None)
 
     def _run(self) -> float | None:
         """Run a process to its end; return how long it lived in seconds, ``None`` when none is to run any more."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Final, NoReturn
 
 from lambda_wire._errors import ConnectionLost, ProtocolError, RequestRefused
 from lambda_wire.bootstrap.answering import Answer
+from lambda_wire.bootstrap.awaiting import Awaited
 from lambda_wire.bootstrap.event_loop import EventLoop
 from lambda_wire.bootstrap.failures import Unanswerable, log_line
 from lambda_wire.bootstrap.invoking import Invoker
@@ -49,7 +49,7 @@ class Slots:
         self._slots = [_Slot(invoker, runtime, self, self._loop) for runtime in runtimes]
         self._changing = Lock()
         self._reasons: set[str] = set()
-        self._ends: SimpleQueue[BaseException] = SimpleQueue()
+        self._end: Awaited[BaseException] = Awaited()
         self.stopping: Event = Event()
         """Set when no slot is to poll any more."""
 
@@ -66,14 +66,14 @@ class Slots:
         try:
             for slot in self._slots:
                 slot.thread.start()
-            end = self._ends.get()
+            end = self._end.wait()
         finally:
             self._stop()
         raise end
 
     def end(self, fault: BaseException) -> None:
         """Take what ends the process, from any thread or signal handler; the first decides."""
-        self._ends.put(fault)
+        self._end.give(fault)
 
     def lose(self, fault: Exception) -> bool:
         """Take why a slot is out; return whether that was the last.
