@@ -30,8 +30,8 @@ from lambda_wire._invoke_events import (
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._messages import MessageEnd, ResponseHead
 from lambda_wire._signals import NEED_DATA, Role, Signal
-from lambda_wire._state import Act, Turn
-from lambda_wire._turns import ClientTurns
+from lambda_wire._state import Act
+from lambda_wire._turns import ClientRole
 from lambda_wire._types import BytesLike, Headers
 
 __all__ = ["InvokeConnection", "InvokeEvent"]
@@ -41,7 +41,7 @@ InvokeEvent: TypeAlias = (
 )
 
 
-class InvokeConnection:
+class InvokeConnection(ClientRole[InvokeAsked, InvokeEvent]):
     """The caller's end of one TCP connection to the service.
 
     Args:
@@ -55,11 +55,10 @@ class InvokeConnection:
 
     def __init__(self, *, host: str, user_agent: str = USER_AGENT, max_payload: int = limits.MAX_EVENT) -> None:
         require_host(host)
+        super().__init__("service")
         self._common: Headers = ((names.HOST, host), (names.USER_AGENT, user_agent))
         self._max_payload = max_payload
-        self._turns = ClientTurns("service")
         self._streaming = False
-        self._head: ResponseHead | None = None
         self._messages: EventStreamDecoder | None = None
         """Of the answer that is streamed; ``None`` when the answer is whole."""
         self._content_type = ""
@@ -69,26 +68,6 @@ class InvokeConnection:
         self._complete = False
         self._chunk_headers: tuple[EventStreamHeader, ...] | None = None
         """Of the last chunk: most messages have the same, and what they say need not be read again."""
-
-    @property
-    def turn(self) -> Turn:
-        """Whose turn it is."""
-        return self._turns.turn
-
-    @property
-    def must_close(self) -> bool:
-        """Whether this connection can carry no further call."""
-        return self._turns.must_close
-
-    @property
-    def idle(self) -> bool:
-        """Whether it can carry a call now."""
-        return self._turns.idle
-
-    @property
-    def awaiting_answer(self) -> bool:
-        """Whether a call went out whole and its answer, or the rest of it, is due."""
-        return self._turns.awaiting_answer
 
     # -- out
 
@@ -100,15 +79,6 @@ class InvokeConnection:
         """
         return "POST", invoke_target(event), (*self._common, *encode_invoke(event))
 
-    def send(self, event: InvokeAsked) -> bytes:
-        """Return the bytes that call a function.
-
-        Raises:
-            LocalProtocolError: It may not be called now. Nothing changed.
-            Malformed: It cannot be said on this wire. Nothing changed.
-        """
-        return b"".join(self.send_buffers(event))
-
     def send_buffers(self, event: InvokeAsked) -> list[BytesLike]:
         """Return what ``send`` returns, as buffers to be written in order: the payload is not copied.
 
@@ -118,35 +88,19 @@ class InvokeConnection:
         """
         if type(event) is not InvokeAsked:
             raise LocalProtocolError(f"{type(event).__name__} may not be sent by a caller")
-        self._turns.require(Act.REQUEST_STARTED, "InvokeAsked")
+        self._require(Act.REQUEST_STARTED, "InvokeAsked")
         method, target, fields = self.request(event)
         head = encode_request_head(method, target, fields)
         self._streaming = event.streaming
-        self._turns.start_request(method, whole=True)
+        self._start_request(method, whole=True)
         return [head, event.payload] if event.payload else [head]
-
-    def send_failed(self) -> None:
-        """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
-        self._turns.send_failed()
 
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it. Whether the function runs stays unknown."""
         self._messages = None
-        self._turns.abandon()
+        super().abandon()
 
     # -- in
-
-    @property
-    def receive_buffer(self) -> memoryview | None:
-        """Where the next bytes may be received, if not anywhere: of a large whole answer.
-
-        Give ``receive_data`` the part of it that was filled, from its start; it is not copied again.
-        """
-        return self._turns.receive_buffer
-
-    def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
-        self._turns.receive_data(data)
 
     def next_event(self) -> InvokeEvent | Signal:
         """Return what the service said next, or a signal.
@@ -154,14 +108,14 @@ class InvokeConnection:
         Raises:
             RemoteProtocolError: It said what it may not. Every later call raises it again.
         """
-        self._turns.check()
+        self._check()
         try:
             while True:
-                event = self._next_message() or self._next_part()
+                event = self._next_message() or self._read_on()
                 if event is not None:
                     return event
         except Malformed as fault:
-            raise self._turns.accuse(self._explained(fault)) from fault
+            raise self._accuse(self._explained(fault)) from fault
 
     def _explained(self, fault: Malformed) -> Malformed:
         """Return the fault; where not even a first message could be read, with what the answer says that it is."""
@@ -171,9 +125,9 @@ class InvokeConnection:
         reason = f"expected {names.EVENT_STREAM}, got {quote(self._content_type)}: {fault.reason}"
         return Malformed(reason, at=fault.at, rule=fault.rule)
 
-    def _next_part(self) -> InvokeEvent | Signal | None:
+    def _read_on(self) -> InvokeEvent | Signal | None:
         """Read one part of the answer; ``None`` when that alone is no event."""
-        part = self._turns.next_part()
+        part = self._next_part()
         match part:
             case bytes():
                 assert self._messages is not None  # any other body is collected
@@ -189,12 +143,11 @@ class InvokeConnection:
                 assert_never(never)
 
     def _take_head(self, head: ResponseHead) -> InvokeAccepted | None:
-        self._head = head
         self._content_type = field_value(head.headers, names.CONTENT_TYPE.lower())
         self._heard = self._complete = False
         if not (self._streaming and 200 <= head.status <= 299):
             self._messages = None
-            self._turns.collect(self._max_payload)
+            self._collect(self._max_payload)
             return None
         self._messages = EventStreamDecoder(Role.CLIENT)
         return decode_accepted(head)
@@ -218,7 +171,6 @@ class InvokeConnection:
         return None
 
     def _take_end(self, body: bytes) -> InvokeAnswered | InvokeRefused | None:
-        assert self._head is not None
         if self._messages is None:
             if 200 <= self._head.status <= 299:
                 return decode_answered(self._head, body)

@@ -30,9 +30,9 @@ from lambda_wire._invoke_events import (
 )
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MessageEnd, RequestHead
+from lambda_wire._server_turns import ServerRole, ServerTurns, status_of
 from lambda_wire._signals import PAUSED, Signal
 from lambda_wire._state import Act, Turn
-from lambda_wire._turns import ServerTurns, status_of
 from lambda_wire._types import BytesLike, Headers
 from lambda_wire._whole_body import WholeBody
 
@@ -44,7 +44,7 @@ _CONTENT_LENGTH: Final = names.CONTENT_LENGTH.lower()
 _CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
 
 
-class InvokeServiceConnection:
+class InvokeServiceConnection(ServerRole):
     """The service's end of one TCP connection from a caller.
 
     Args:
@@ -56,6 +56,7 @@ class InvokeServiceConnection:
 
     def __init__(self, *, max_payload: int = limits.MAX_INVOKE_EVENT) -> None:
         self.turns: ServerTurns = ServerTurns("caller")
+        super().__init__(self.turns)
         self._max_payload = max_payload
         self._begin(None)
 
@@ -70,21 +71,7 @@ class InvokeServiceConnection:
         self._streaming = False
         """Whether a streamed answer is under way."""
 
-    @property
-    def turn(self) -> Turn:
-        """Whose turn it is."""
-        return self.turns.turn
-
-    @property
-    def must_close(self) -> bool:
-        """Whether to close the connection once everything that ``send`` returned is written."""
-        return self.turns.must_close
-
     # -- in
-
-    def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the caller; ``b""`` says that no more come. After that, or a fault, they are dropped."""
-        self.turns.receive_data(data)
 
     def next_event(self) -> InvokeServiceEvent | Signal:
         """Return what the caller said next, or a signal: ``PAUSED`` while an answer is due before more is read.
@@ -284,7 +271,3 @@ class InvokeServiceConnection:
             raise LocalProtocolError("Continue may not be sent when it was not asked for")
         self._continue_due = False
         return [encode_response_head(100)]
-
-    def abandon(self) -> None:
-        """Give the connection up without a word, whatever is open on it."""
-        self.turns.abandon()

@@ -31,10 +31,11 @@ from lambda_wire._fields import require_field_value, require_host
 from lambda_wire._heads import USER_AGENT, field_line, join_request_head
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
+from lambda_wire._messages import PlainAnswer
 from lambda_wire._routes import route_of, target_of
 from lambda_wire._signals import Signal
 from lambda_wire._state import Act, Turn
-from lambda_wire._turns import ClientTurns
+from lambda_wire._turns import ClientRole
 from lambda_wire._types import BytesLike
 
 TYPE_CHECKING = False
@@ -50,10 +51,12 @@ RuntimeEvent: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong 
 _POLLS: Final = (NextAsked, RestoreAsked)
 _REQUEST_STARTED: Final = Act.REQUEST_STARTED  # see ``_turns``
 _REQUEST_PART: Final = Act.REQUEST_PART
+_AWAITING: Final = Turn.AWAITING
+_SENDING: Final = Turn.SENDING
 _REQUESTS: Final = frozenset(Request.__args__)
 
 
-class RuntimeConnection:
+class RuntimeConnection(ClientRole[Ask, RuntimeEvent]):
     """The runtime's end of one TCP connection to the Runtime API.
 
     Args:
@@ -77,10 +80,10 @@ class RuntimeConnection:
     ) -> None:
         require_host(host)
         require_field_value(user_agent, "user_agent")
+        super().__init__("service")
         self._common = field_line(names.HOST, host) + field_line(names.USER_AGENT, user_agent)
         self._lifecycle = StandardLifecycle(snap_start=True) if lifecycle is None else lifecycle
         self._max_payload = max_payload
-        self._turns = ClientTurns("service")
         self._ask: type = NextAsked
         self._request_id = ""
         self._holds = False
@@ -89,32 +92,9 @@ class RuntimeConnection:
         """Of requests that are the same each time."""
 
     @property
-    def turn(self) -> Turn:
-        """Whose turn it is."""
-        return self._turns.turn
-
-    @property
-    def must_close(self) -> bool:
-        """Whether this connection can carry no further request.
-
-        So it is when the service has spoken unasked: what it said would pass for the answer to the next request.
-        """
-        return self._turns.must_close
-
-    @property
-    def awaiting_answer(self) -> bool:
-        """Whether a request went out whole and its answer is due: it is had by reading on, whoever asked."""
-        return self._turns.awaiting_answer
-
-    @property
     def streaming(self) -> bool:
         """Whether a streamed response has begun that can go on."""
-        return self._turns.sending
-
-    @property
-    def idle(self) -> bool:
-        """Whether it can carry a request now."""
-        return self._turns.idle
+        return self._turn is _SENDING and self._usable
 
     @property
     def polling(self) -> bool:
@@ -124,22 +104,13 @@ class RuntimeConnection:
     @property
     def unheard(self) -> bool:
         """Whether nothing has come of the answer that is due."""
-        return self._turns.unheard
+        return self._turn is _AWAITING and not self._reader.in_message
 
     def awaits(self, ask: type) -> bool:
         """Say whether the open request whose answer is due is an ``ask``."""
         return self.awaiting_answer and self._ask is ask
 
     # -- out
-
-    def send(self, event: Ask) -> bytes:
-        """Return the bytes that say ``event``.
-
-        Raises:
-            LocalProtocolError: It may not be said now. Nothing changed.
-            Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
-        """
-        return b"".join(self.send_buffers(event))
 
     def send_buffers(self, event: Ask) -> list[BytesLike]:
         """Return what ``send`` returns, as buffers to be written in order: a payload is not copied.
@@ -149,18 +120,18 @@ class RuntimeConnection:
             Malformed: It cannot be said on this wire, such as error trailers above their limit. Nothing changed.
         """
         if isinstance(event, ResponseChunk):
-            self._turns.require(_REQUEST_PART, "ResponseChunk")
+            self._require(_REQUEST_PART, "ResponseChunk")
             data = event.data
             return [chunk_head(len(data)), data, CHUNK_END]
         what = type(event).__name__
         match event:
             case ResponseFinished() | ResponseFailed():
-                self._turns.require(Act.REQUEST_ENDED, what)
+                self._require(Act.REQUEST_ENDED, what)
                 buffers: list[BytesLike] = [_encode_end(event)]
-                self._turns.move(Act.REQUEST_ENDED)
+                self._move(Act.REQUEST_ENDED)
                 return buffers
             case _ if type(event) in _REQUESTS:
-                self._turns.require(_REQUEST_STARTED, what)
+                self._require(_REQUEST_STARTED, what)
                 return self._send_request(event)
             case _:
                 raise LocalProtocolError(f"{what} may not be sent by a runtime")
@@ -172,7 +143,7 @@ class RuntimeConnection:
             LocalProtocolError: They may not be said now.
             Malformed: A piece is empty: it would end the stream.
         """
-        self._turns.require(_REQUEST_PART, "ResponseChunk")
+        self._require(_REQUEST_PART, "ResponseChunk")
         return chunk_buffers(pieces)
 
     def _send_request(self, event: Request) -> list[BytesLike]:
@@ -191,31 +162,15 @@ class RuntimeConnection:
                 self._fixed_heads[ask] = head
         self._lifecycle.asked(ask, request_id)
         self._ask, self._request_id, self._holds = ask, request_id, True
-        self._turns.start_request(route.method, whole=ask is not ResponseStarted)
+        self._start_request(route.method, whole=ask is not ResponseStarted)
         return [head, payload] if payload else [head]
-
-    def send_failed(self) -> None:
-        """Say that what ``send`` returned was not written whole: this connection can carry nothing more."""
-        self._turns.send_failed()
 
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it. The fate of what was being sent stays unknown."""
         self._let_go()
-        self._turns.abandon()
+        super().abandon()
 
     # -- in
-
-    def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the service; ``b""`` says that no more come. After that, or a fault, they are dropped."""
-        self._turns.receive_data(data)
-
-    @property
-    def receive_buffer(self) -> memoryview | None:
-        """Where the next bytes may be received, if not anywhere: of a large event.
-
-        Give ``receive_data`` the part of it that was filled, from its start; it is not copied again.
-        """
-        return self._turns.receive_buffer
 
     def next_event(self) -> RuntimeEvent | Signal:
         """Return what the service said next, or a signal.
@@ -223,20 +178,20 @@ class RuntimeConnection:
         Raises:
             RemoteProtocolError: It said what it may not. Every later call raises it again.
         """
-        self._turns.check()
+        self._check()
         try:
-            return self._next_event()
+            heard = self._next_answer(self._max_payload)
+            if isinstance(heard, Signal):
+                return heard
+            if isinstance(heard, ConnectionClosed):
+                self._let_go()
+                return heard
+            return self._take(heard)
         except Malformed as fault:
             self._let_go()
-            raise self._turns.accuse(fault) from fault
+            raise self._accuse(fault) from fault
 
-    def _next_event(self) -> RuntimeEvent | Signal:
-        heard = self._turns.next_answer(self._max_payload)
-        if isinstance(heard, Signal):
-            return heard
-        if isinstance(heard, ConnectionClosed):
-            self._let_go()
-            return heard
+    def _take(self, heard: PlainAnswer) -> RuntimeEvent:
         answer = decode_answer(self._ask, *heard)
         if isinstance(answer, Invocation):
             if not self._lifecycle.may_invoke(answer.request_id):

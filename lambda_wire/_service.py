@@ -42,9 +42,9 @@ from lambda_wire._lifecycle import NOT_FOUND, Lifecycle, StandardLifecycle, too_
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead
 from lambda_wire._routes import match, route_of
+from lambda_wire._server_turns import ServerRole, ServerTurns, status_of
 from lambda_wire._signals import NEED_DATA, PAUSED, Signal
 from lambda_wire._state import Act, Turn
-from lambda_wire._turns import ServerTurns, status_of
 from lambda_wire._types import BytesLike, Headers
 from lambda_wire._whole_body import WholeBody
 
@@ -64,7 +64,7 @@ _MODE: Final = names.FUNCTION_RESPONSE_MODE.lower()
 _ENCODING: Final = names.TRANSFER_ENCODING.lower()
 
 
-class ServiceConnection:
+class ServiceConnection(ServerRole):
     """The service's end of one TCP connection from a runtime.
 
     Args:
@@ -80,10 +80,10 @@ class ServiceConnection:
         max_payload: int = limits.MAX_PAYLOAD,
         max_stream: int = limits.MAX_STREAM,
     ) -> None:
+        super().__init__(ServerTurns("runtime", keep_boundaries=True))
         self._lifecycle: Lifecycle = StandardLifecycle() if lifecycle is None else lifecycle
         self._max_payload = max_payload
         self._max_stream = max_stream
-        self._turns = ServerTurns("runtime", keep_boundaries=True)
         self._events: deque[ServiceEvent] = deque()
         self._begin()
 
@@ -103,22 +103,12 @@ class ServiceConnection:
         """Whether nothing can be read before more bytes come."""
         self._continue_due = False
 
-    @property
-    def turn(self) -> Turn:
-        """Whose turn it is."""
-        return self._turns.turn
-
-    @property
-    def must_close(self) -> bool:
-        """Whether to close the connection once everything that ``send`` returned is written."""
-        return self._turns.must_close
-
     # -- in
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the runtime; ``b""`` says that no more come. Once ``must_close``, they are dropped."""
         self._dry = False
-        self._turns.receive_data(data)
+        super().receive_data(data)
 
     def next_event(self) -> ServiceEvent | Signal:
         """Return what the runtime said next, or a signal: ``PAUSED`` while an answer is due before more is read.
@@ -312,7 +302,7 @@ class ServiceConnection:
         self._let_go()
         self._events.clear()
         self._streams = self._dry = False
-        self._turns.abandon()
+        super().abandon()
 
     def _let_go(self) -> None:
         """The connection is over: what it held of the environment is over too."""

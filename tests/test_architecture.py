@@ -59,6 +59,7 @@ FLOORS: dict[str, float] = {
     "_lifecycle": 3,
     "_responses": 3,
     "_turns": 3.2,  # what every role keeps of its connection, above the reader
+    "_server_turns": 3.25,  # and what one that is asked keeps besides
     "_routes": 3.3,  # a path that leads nowhere is answered with the lifecycle's own words
     "_answers": 3.6,  # one answer <-> one HTTP message: needs the routes and the heads
     "_asks": 3.6,

@@ -18,9 +18,10 @@ from lambda_wire._heads import encode_response_head
 from lambda_wire._limits import MAX_UNREAD
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead, ResponseHead
+from lambda_wire._server_turns import Framing, ServerTurns, status_of
 from lambda_wire._signals import NEED_DATA, PAUSED, Signal
 from lambda_wire._state import TURNS, Act, Turn
-from lambda_wire._turns import ClientTurns, Framing, ServerTurns, status_of
+from lambda_wire._turns import ClientRole
 from lambda_wire._types import BytesLike
 from lambda_wire.testing import deliveries
 
@@ -38,6 +39,22 @@ def request(*fields: bytes, method: bytes = b"POST", version: bytes = b"1.1", bo
 
 
 POST = request(body=b"hi")
+
+
+class ClientTurns(ClientRole[object, object]):
+    """What every role that asks keeps, laid open; it says and hears nothing of its own."""
+
+    require, move = ClientRole._require, ClientRole._move
+    check, accuse = ClientRole._check, ClientRole._accuse
+    start_request = ClientRole._start_request
+    next_part, next_answer = ClientRole._next_part, ClientRole._next_answer
+    collect = ClientRole._collect
+
+    def send_buffers(self, event: object) -> list[BytesLike]:
+        raise NotImplementedError
+
+    def next_event(self) -> object:
+        raise NotImplementedError
 
 
 # -- each end in each turn

@@ -45,7 +45,7 @@ What the request has already is not sent twice, and may not be changed.
 _LONGEST_END: Final = len("0\r\n") + limits.MAX_TRAILERS
 
 
-class CallerSession(Session[InvokeConnection, InvokeEvent]):
+class CallerSession(Session[InvokeConnection]):
     """One caller, across the connections that it uses one after the other.
 
     Args:
@@ -65,7 +65,7 @@ class CallerSession(Session[InvokeConnection, InvokeEvent]):
         self._url = f"{scheme}://{host}"
         self._sign = sign
         new_connection = partial(InvokeConnection, host=host, user_agent=user_agent)
-        super().__init__("caller", new_connection, InvokeConnection.next_event)
+        super().__init__("caller", new_connection)
         self.answer: OpenAnswer | None = None
 
     def connect(self) -> Exchange[None]:

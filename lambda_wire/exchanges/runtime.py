@@ -69,7 +69,7 @@ _NEXT: Final = NextAsked()
 _A = TypeVar("_A", Invocation, RestoreReady)
 
 
-class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
+class RuntimeSession(Session[RuntimeConnection]):
     """One runtime, across the connections that it uses one after the other.
 
     Args:
@@ -87,7 +87,7 @@ class RuntimeSession(Session[RuntimeConnection, RuntimeEvent]):
     def __init__(self, *, host: str, user_agent: str = USER_AGENT) -> None:
         lifecycle = StandardLifecycle(snap_start=True)
         new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
-        super().__init__("runtime", new_connection, RuntimeConnection.next_event)
+        super().__init__("runtime", new_connection)
         self.fresh_s = _FRESH_S
         self.response: OpenResponse | None = None
         self.stopping: bool = False

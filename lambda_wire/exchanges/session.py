@@ -7,66 +7,34 @@ from contextlib import suppress
 
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._signals import Signal
+from lambda_wire._turns import ClientRole
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Dial, Exchange, Hangup, Read, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, Generic, Protocol, TypeVar
+    from typing import Final, Generic, Never, TypeVar
 else:
-    from lambda_wire._typing import Generic, Protocol, TypeVar
+    from lambda_wire._typing import Generic, TypeVar
 
-__all__ = ["LOOK", "ClientConnection", "Session"]
-
-
-class ClientConnection(Protocol):
-    """What a session needs of a role that asks."""
-
-    @property
-    def must_close(self) -> bool:
-        """Whether it can carry no further request."""
-        ...  # noqa: PIE790  # checkers want it
-
-    @property
-    def idle(self) -> bool:
-        """Whether it can carry a request now."""
-        ...  # noqa: PIE790  # checkers want it
-
-    @property
-    def awaiting_answer(self) -> bool:
-        """Whether a request went out whole and its answer is due."""
-        ...  # noqa: PIE790  # checkers want it
-
-    @property
-    def receive_buffer(self) -> memoryview | None:
-        """Where the next bytes may be received, if not anywhere."""
-        ...  # noqa: PIE790  # checkers want it
-
-    def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the service."""
-
-    def send_failed(self) -> None:
-        """Say that a request was not written whole."""
-
-    def abandon(self) -> None:
-        """Give the connection up."""
+__all__ = ["LOOK", "Session"]
 
 
 _LONG_AGO: Final = 3600.0
 LOOK: Final = Write(look_first=True)
 _READ: Final = Read()
 _NOTHING: Final = Signal.NEED_DATA
-_C = TypeVar("_C", bound=ClientConnection)
+#: Covariant: whatever its role, a session is one of a ``ClientRole``, which is all that hearing and saying need.
+_C = TypeVar("_C", bound="ClientRole[Never, object]", covariant=True)
 _E = TypeVar("_E")
 
 
-class Session(Generic[_C, _E]):
+class Session(Generic[_C]):
     """One peer of the service, across the connections that it uses one after the other.
 
     Args:
         what: What it is, in messages.
         new_connection: Makes the role for a connection that is about to be dialled.
-        next_event: Of that role.
 
     Attributes:
         connection: The one in use.
@@ -77,10 +45,9 @@ class Session(Generic[_C, _E]):
             connection, so that a driver that waits answers as if the peer had ended.
     """
 
-    def __init__(self, what: str, new_connection: Callable[[], _C], next_event: Callable[[_C], _E | Signal]) -> None:
+    def __init__(self, what: str, new_connection: Callable[[], _C]) -> None:
         self._what = what
         self._new_connection = new_connection
-        self._next_event = next_event
         self.connection: _C = new_connection()
         self.connected: bool = False
         self.closed: bool = False
@@ -120,7 +87,7 @@ class Session(Generic[_C, _E]):
         self.connection = self._new_connection()
         self.connected = True
 
-    def ask(self, buffers: Sequence[BytesLike]) -> Exchange[_E]:
+    def ask(self: Session[ClientRole[Never, _E]], buffers: Sequence[BytesLike]) -> Exchange[_E]:
         """Write a request, or the end of one, and return its answer, or what came instead.
 
         Raises:
@@ -130,7 +97,9 @@ class Session(Generic[_C, _E]):
         answer = yield from self.say(buffers, look_first=False)
         return (yield from self.hear(read_first=True)) if answer is None else answer
 
-    def say(self, buffers: Sequence[BytesLike], *, look_first: bool) -> Exchange[_E | None]:
+    def say(
+        self: Session[ClientRole[Never, _E]], buffers: Sequence[BytesLike], *, look_first: bool
+    ) -> Exchange[_E | None]:
         """Write it all; or return what the service answered, or that it has gone, before all was written.
 
         Raises:
@@ -141,7 +110,7 @@ class Session(Generic[_C, _E]):
         try:
             while heard := (yield write):
                 connection.receive_data(heard)
-                event = self._next_event(connection)
+                event = connection.next_event()
                 if not isinstance(event, Signal):
                     connection.send_failed()
                     return event
@@ -157,7 +126,7 @@ class Session(Generic[_C, _E]):
         connection.send_failed()
         return (yield from self.hear())
 
-    def hear(self, *, read_first: bool = False) -> Exchange[_E]:
+    def hear(self: Session[ClientRole[Never, _E]], *, read_first: bool = False) -> Exchange[_E]:
         """Read until the service has said something, or gone.
 
         Args:
@@ -170,7 +139,7 @@ class Session(Generic[_C, _E]):
         connection = self.connection
         while True:
             self.require_open()
-            event = _NOTHING if read_first else self._next_event(connection)
+            event = _NOTHING if read_first else connection.next_event()
             if not isinstance(event, Signal):
                 return event
             into = None if read_first else connection.receive_buffer
