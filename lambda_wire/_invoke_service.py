@@ -44,7 +44,7 @@ _CONTENT_LENGTH: Final = names.CONTENT_LENGTH.lower()
 _CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
 
 
-class InvokeServiceConnection(ServerRole):
+class InvokeServiceConnection(ServerRole[InvokeRefused]):
     """The service's end of one TCP connection from a caller.
 
     Args:
@@ -64,10 +64,9 @@ class InvokeServiceConnection(ServerRole):
         """Forget the request before."""
         self._target = target
         self._asked: InvokeAsked | None = None
-        self._refusal: InvokeRefused | None = None
+        self._refusal = None
         self._body = WholeBody(self._max_payload, "a request")
         self._size = 0
-        self._continue_due = False
         self._streaming = False
         """Whether a streamed answer is under way."""
 
@@ -119,7 +118,6 @@ class InvokeServiceConnection(ServerRole):
             return None
         if self._refusal is not None:  # a body that would be refused is never asked for
             return self._violation(self._refusal)
-        self._continue_due = True
         return ContinueAsked()
 
     def _refuse(self) -> None:
@@ -143,7 +141,6 @@ class InvokeServiceConnection(ServerRole):
         return None  # a body that is too large is read on: who only reads after he wrote is to hear of it
 
     def _take_end(self) -> InvokeAsked | OtherAsked | InvokeViolation:
-        self._continue_due = False
         if self._refusal is not None:
             return self._violation(self._refusal)
         head, body = self.turns.head, self._body.take()
@@ -185,7 +182,8 @@ class InvokeServiceConnection(ServerRole):
         """
         match answer:
             case Continue():
-                return self._continue()
+                self._continue()
+                return [encode_response_head(100)]
             case PayloadChunk() | InvokeComplete() | InvokeFailed():
                 return self._send_message(answer)
             case InvokeAccepted():
@@ -264,10 +262,3 @@ class InvokeServiceConnection(ServerRole):
             buffers += self.turns.end_answer()
             self._begin(None)
         return buffers
-
-    def _continue(self) -> list[BytesLike]:
-        self.turns.require(Act.INTERIM, "Continue")
-        if not self._continue_due or self._refusal is not None or self.must_close:
-            raise LocalProtocolError("Continue may not be sent when it was not asked for")
-        self._continue_due = False
-        return [encode_response_head(100)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
+from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._http11 import MessageReader
 from lambda_wire._malformed import Malformed
@@ -21,10 +22,13 @@ from lambda_wire._types import BytesLike, Headers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Final
+    from typing import Final, Generic, TypeVar
+else:
+    from lambda_wire._typing import Generic, TypeVar
 
 __all__ = ["Framing", "ServerRole", "ServerTurns", "status_of"]
 
+_R = TypeVar("_R")
 _BODILESS: Final = (204, 304)
 _NO_REQUEST: Final = RequestHead(method="GET", target="", headers=(), keep_alive=True)
 
@@ -47,6 +51,7 @@ class ServerTurns(Turns):
 
     Attributes:
         head: Of the request that is open.
+        continue_due: Whether its client waits to be told to send the body.
 
     Args:
         peer: What messages call the other end.
@@ -59,6 +64,7 @@ class ServerTurns(Turns):
     def __init__(self, peer: str, *, keep_boundaries: bool = False) -> None:
         super().__init__(MessageReader(Role.SERVER, keep_boundaries=keep_boundaries), peer)
         self.head: RequestHead = _NO_REQUEST
+        self.continue_due: bool = False
         self._unread = 0
         self._framing = Framing(fields=(), has_body=True, chunked=False, last=False)
 
@@ -89,9 +95,11 @@ class ServerTurns(Turns):
         match part:
             case RequestHead():
                 self.head = part
+                self.continue_due = part.expects_continue
                 self._unread = limits.MAX_UNREAD
                 self._move(Act.REQUEST_STARTED)
             case MessageEnd():
+                self.continue_due = False
                 self._move(Act.REQUEST_ENDED)
             case _:
                 pass  # a client that has only ended its half may still wait for its answer: the role decides
@@ -150,7 +158,7 @@ class ServerTurns(Turns):
         return [encode_end()] if self._framing.chunked else []
 
 
-class ServerRole:
+class ServerRole(Generic[_R]):
     """The end that is asked.
 
     Args:
@@ -159,6 +167,8 @@ class ServerRole:
 
     def __init__(self, turns: ServerTurns) -> None:
         self._turns = turns
+        self._refusal: _R | None = None
+        """What the open request is to be answered with; ``None`` when it may be accepted."""
 
     @property
     def turn(self) -> Turn:
@@ -173,6 +183,17 @@ class ServerRole:
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the client; ``b""`` says that no more come. Once ``must_close``, they are dropped."""
         self._turns.receive_data(data)
+
+    def _continue(self) -> None:
+        """Let the client send its body: once, and never one that will be refused.
+
+        Raises:
+            LocalProtocolError: Nobody waits for that. Nothing changed.
+        """
+        self._turns.require(Act.INTERIM, "Continue")
+        if not self._turns.continue_due or self._refusal is not None or self.must_close:
+            raise LocalProtocolError("Continue may not be sent when it was not asked for")
+        self._turns.continue_due = False
 
     def abandon(self) -> None:
         """Give the connection up without a word, whatever is open on it."""

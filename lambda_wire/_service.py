@@ -64,7 +64,7 @@ _MODE: Final = names.FUNCTION_RESPONSE_MODE.lower()
 _ENCODING: Final = names.TRANSFER_ENCODING.lower()
 
 
-class ServiceConnection(ServerRole):
+class ServiceConnection(ServerRole[Refused]):
     """The service's end of one TCP connection from a runtime.
 
     Args:
@@ -93,7 +93,7 @@ class ServiceConnection(ServerRole):
         self._request_id = ""
         self._holds = False
         """Whether this request moved the environment, so that its answer moves it on."""
-        self._refusal: Refused | None = None
+        self._refusal = None
         self._body = WholeBody(self._max_payload, "a request")
         self._limit = self._max_payload
         self._size = 0
@@ -101,7 +101,6 @@ class ServiceConnection(ServerRole):
         """Whether the request is a stream, and accepted so far."""
         self._dry = False
         """Whether nothing can be read before more bytes come."""
-        self._continue_due = False
 
     # -- in
 
@@ -170,7 +169,6 @@ class ServiceConnection(ServerRole):
         if head.expects_continue and self._refusal is not None:
             self._refuse(self._refusal)  # a body that would be refused is never asked for (RT-CONN-12)
         elif head.expects_continue:
-            self._continue_due = True
             self._events.append(ContinueAsked())
 
     def _unless_unserved(self, refusal: Refused, target: str) -> Refused:
@@ -228,7 +226,6 @@ class ServiceConnection(ServerRole):
             self._refuse(self._refusal)
 
     def _end(self, trailers: Headers) -> ServiceEvent:
-        self._continue_due = False
         if self._refusal is not None:
             return Violation(reply=self._refusal)
         headers = self._turns.head.headers
@@ -263,7 +260,8 @@ class ServiceConnection(ServerRole):
         """
         kind = type(answer)
         if isinstance(answer, Continue):
-            return self._continue(answer)
+            self._continue()
+            return encode_answer(answer)
         if kind not in _ANSWERS:
             raise LocalProtocolError(f"{kind.__name__} may not be sent by a service")
         self._turns.require(Act.ANSWER_STARTED, kind.__name__)
@@ -289,13 +287,6 @@ class ServiceConnection(ServerRole):
         self._turns.start_answer(framing)
         self._turns.end_answer()
         return buffers
-
-    def _continue(self, answer: Continue) -> list[BytesLike]:
-        self._turns.require(Act.INTERIM, "Continue")
-        if not self._continue_due or self._refusal is not None or self.must_close:
-            raise LocalProtocolError("Continue may not be sent when it was not asked for")
-        self._continue_due = False
-        return encode_answer(answer)
 
     def abandon(self) -> None:
         """Give the connection up without a word, whatever is open on it."""
