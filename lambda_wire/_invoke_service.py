@@ -236,7 +236,7 @@ class InvokeServiceConnection(ServerRole[InvokeRefused]):
         """
         self.turns.require(Act.ANSWER_STARTED, "an answer")
         framing = self.turns.framing(status, size)
-        connection = (names.CONNECTION, "close" if framing.last else "keep-alive")
+        connection = (names.CONNECTION, self.turns.connection(last=framing.last, always=True))
         dates = ((names.DATE, date),) if date else ()
         types = tuple((names.CONTENT_TYPE, value) for name, value in fields if name.lower() == _CONTENT_TYPE)
         others = tuple(pair for pair in fields if pair[0].lower() != _CONTENT_TYPE)

@@ -118,6 +118,22 @@ class ServerTurns(Turns):
         """Read so much more of a body that is not wanted."""
         self._unread += size
 
+    @property
+    def last(self) -> bool:
+        """Whether no request may follow the answer to the open one, however that is framed."""
+        return self._reader.in_message or not self.head.keep_alive or self._turn is Turn.IDLE or not self._usable
+
+    def connection(self, *, last: bool, always: bool) -> str:
+        """Return what the ``Connection`` field of an answer says, or nothing where that is understood.
+
+        Args:
+            last: Whether the connection ends with it.
+            always: Whether to say so of HTTP/1.1, too, that the connection is kept.
+        """
+        if last:
+            return "close"
+        return "keep-alive" if always or self.head.http_version == "1.0" else ""
+
     def framing(self, status: int, size: int | None) -> Framing:
         """Return how an answer is framed.
 
@@ -125,7 +141,7 @@ class ServerTurns(Turns):
             status: Of the answer.
             size: Of its body in bytes; ``None`` when it is not known: chunks, or to HTTP/1.0 bytes up to the end.
         """
-        last = self._reader.in_message or not self.head.keep_alive or self._turn is Turn.IDLE or not self._usable
+        last = self.last
         has_body = self.head.method != "HEAD" and status not in _BODILESS
         chunked = has_body and size is None and self.head.http_version != "1.0"
         fields: Headers = ()

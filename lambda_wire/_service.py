@@ -275,8 +275,8 @@ class ServiceConnection(ServerRole[Refused]):
         if isinstance(answer, Invocation) and not self._lifecycle.may_invoke(answer.request_id):
             raise LocalProtocolError("an invocation may not be sent while the environment holds another")
         head = self._turns.head
-        framing = self._turns.framing(200, 0)
-        connection = "close" if framing.last else "keep-alive" if head.http_version == "1.0" else ""
+        last = self._turns.last
+        connection = self._turns.connection(last=last, always=False)
         buffers = encode_answer(answer, connection=connection, has_body=head.method != "HEAD")
         if isinstance(answer, Invocation):
             self._lifecycle.invoked(answer)
@@ -284,7 +284,7 @@ class ServiceConnection(ServerRole[Refused]):
             self._lifecycle.answered(self._ask, self._request_id, kind)
         self._begin()
         self._events.clear()
-        self._turns.start_answer(framing)
+        self._turns.move(Act.LAST_ANSWER_STARTED if last else Act.ANSWER_STARTED)
         self._turns.end_answer()
         return buffers
 

@@ -740,6 +740,7 @@ class TestFraming:
         """Method, status, version, size and persistence: as RFC 9112 has it, and as h11 reads it."""
         field, has_body, until_close = FRAMES[method == "HEAD", status in (204, 304), version, size is not None]
         turns = asked(method, version, keep_alive=keep_alive)
+        assert turns.last is not keep_alive
         wire, framing = answer(turns, status, [b"he", b"llo"], size)
         assert framing == Framing(
             fields=((field, VALUES[field]),) if field else (),
@@ -749,6 +750,24 @@ class TestFraming:
         )
         assert read_by_h11(method, wire, eof=until_close) == (b"hello" if has_body else b"")
         assert turns.turn is (Turn.CUT if framing.last else Turn.IDLE)
+
+    @pytest.mark.parametrize(
+        ("version", "last", "always", "said"),
+        [
+            ("1.1", False, False, ""),
+            ("1.1", False, True, "keep-alive"),
+            ("1.1", True, False, "close"),
+            ("1.1", True, True, "close"),
+            ("1.0", False, False, "keep-alive"),
+            ("1.0", False, True, "keep-alive"),
+            ("1.0", True, False, "close"),
+            ("1.0", True, True, "close"),
+        ],
+    )
+    def test_what_is_said_of_the_connection(self, version: str, last: bool, always: bool, said: str) -> None:
+        """RFC 9112, 9.3: HTTP/1.1 keeps it without a word, HTTP/1.0 does not. Its end is always said (RT-CONN-14)."""
+        turns = asked("GET", version, keep_alive=True)
+        assert turns.connection(last=last, always=always) == said
 
     @settings(deadline=None)
     @given(
