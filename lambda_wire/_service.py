@@ -18,7 +18,6 @@ from lambda_wire._asks import decode_ask, decode_start
 from lambda_wire._error_payload import decode_trailers
 from lambda_wire._errors import LocalProtocolError
 from lambda_wire._events import (
-    Accepted,
     Answer,
     Ask,
     BufferedResponse,
@@ -267,8 +266,7 @@ class ServiceConnection(ServerRole[Refused]):
         self._turns.require(Act.ANSWER_STARTED, kind.__name__)
         if self._refusal is not None and kind is not Refused:
             raise LocalProtocolError(f"expected the refusal {self._refusal!r} to be sent, got {kind.__name__}")
-        overtakes = kind is Refused or (kind is Accepted and self._ask is ResponseStarted)
-        if self.turn is not Turn.AWAITING and not overtakes:
+        if self.turn is not Turn.AWAITING and kind is not Refused:
             raise LocalProtocolError(f"{kind.__name__} may not be sent before the request is complete")
         if kind not in route_of(self._ask).answers:
             raise LocalProtocolError(f"{kind.__name__} does not answer {self._ask.__name__}")

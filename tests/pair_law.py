@@ -338,10 +338,8 @@ class ServiceEnd:
             return False
         if isinstance(event, Refused):
             return True
-        if self.open is None or self.refusal:
+        if self.open is None or self.refusal or not self.whole:
             return False
-        if not self.whole:
-            return isinstance(event, Accepted) and isinstance(self.open, ResponseStarted)
         if not isinstance(event, ANSWERED_BY.get(type(self.open), Accepted)):
             return False
         return not isinstance(event, Invocation) or self.law.may_invoke(event.request_id)

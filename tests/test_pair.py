@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_wire._errors import RemoteProtocolError
+from lambda_wire._answers import encode_answer
+from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
 from lambda_wire._events import (
     Accepted,
     Answer,
@@ -191,9 +192,9 @@ def test_one_byte_too_many() -> None:
     assert events(service.receive_data, service.next_event, [runtime.send(NextAsked())]) == [NextAsked()]
 
 
-@pytest.mark.parametrize("answer", [Accepted(), REFUSED, Refused(status=410, error_type="InvokeTimeout"), None])
+@pytest.mark.parametrize("answer", [REFUSED, Refused(status=410, error_type="InvokeTimeout"), None])
 @pytest.mark.parametrize("delivery", range(5))
-def test_early_answers(answer: Answer | None, delivery: int) -> None:
+def test_early_answers(answer: Refused | None, delivery: int) -> None:
     """What the service says, or does not say, while the stream is being sent; then both ends are done."""
     runtime, service = pair()
     events(service.receive_data, service.next_event, [runtime.send(NextAsked())])
@@ -205,6 +206,22 @@ def test_early_answers(answer: Answer | None, delivery: int) -> None:
     assert heard == [*([answer] if answer else []), ConnectionClosed()]
     assert runtime.must_close
     assert service.must_close is (answer is not None)
+
+
+@pytest.mark.parametrize("delivery", range(5))
+def test_an_early_acceptance(delivery: int) -> None:
+    """RS-END-3: our service does not say it. Of another one it is heard, and no request follows (RS-EARLY-4)."""
+    runtime, service = pair()
+    events(service.receive_data, service.next_event, [runtime.send(NextAsked())])
+    events(runtime.receive_data, runtime.next_event, [service.send(INVOCATION)])
+    wire = runtime.send(STREAM) + runtime.send(ResponseChunk(data=b"a"))
+    assert events(service.receive_data, service.next_event, list(deliveries(wire))[delivery])[0] == STREAM
+    with pytest.raises(LocalProtocolError, match="before the request is complete"):
+        service.send(Accepted())
+    said = list(deliveries(b"".join(encode_answer(Accepted()))))[delivery]
+    assert events(runtime.receive_data, runtime.next_event, said) == [Accepted()]
+    assert runtime.must_close
+    assert not service.must_close
 
 
 def test_a_runtime_that_dies() -> None:

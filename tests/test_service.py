@@ -472,23 +472,34 @@ class TestSend:
         assert b"Connection: close" in service.send(Refused(status=500))
         assert service.must_close
 
-    @pytest.mark.parametrize("answer", [Accepted(), refused_413(1)])
-    def test_early(self, answer: Answer) -> None:
-        """While a stream is being sent: said at once, and the connection cannot be kept (RFC 9112, 9.6).
+    def test_early(self) -> None:
+        """While a stream is being sent: a refusal is said at once, and the connection cannot be kept (RFC 9112, 9.6).
 
-        (RS-EARLY-1)
+        RS-END-3, RS-EARLY-1: nothing else may be said before its end, and all that was refused here changed nothing.
         """
+        answer = refused_413(1)
         lifecycle = busy()
         service = new(lifecycle)
         wire = post(RESPONSE, STREAMING, chunks=(b"a", b"b"))
         service.receive_data(wire[:-12])
         assert len(heard(service)) == 2
-        assert_refused(service, INVOCATION, Pong(), RestoreReady(), Continue())
+        assert_refused(service, Accepted(), INVOCATION, Pong(), RestoreReady(), Continue())
         assert b"Connection: close\r\n" in service.send(answer)
         assert (lifecycle.state, service.turn, service.must_close) == (State.RESPONSE_SENT, Turn.CUT, True)
         service.receive_data(wire[-12:])
         assert service.next_event() is PAUSED
         assert_refused(service, Accepted(), refused_413(1), Continue())
+
+    def test_a_stream_is_accepted_from_its_end_on(self) -> None:
+        """RS-END-3: not before its head, each of its chunks and its last byte were read."""
+        service = new(busy())
+        wire = post(RESPONSE, STREAMING, chunks=(b"a", b"b"))
+        for at in range(len(wire)):
+            service.receive_data(wire[at : at + 1])
+            assert_refused(service, Accepted())
+            heard(service)
+        assert service.send(Accepted()).startswith(b"HTTP/1.1 202 ")
+        assert (service.turn, service.must_close) == (Turn.IDLE, False)
 
     def test_early_refusal_of_a_counted_body(self) -> None:
         """A body that is still coming may be refused, not accepted (RT-RESP-10)."""
