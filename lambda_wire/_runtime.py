@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final, TypeAlias
 
-__all__ = ["USER_AGENT", "RuntimeConnection", "RuntimeEvent"]
+__all__ = ["USER_AGENT", "RuntimeConnection", "RuntimeEvent", "require_legal"]
 
 RuntimeEvent: TypeAlias = Invocation | Accepted | Refused | RestoreReady | Pong | ConnectionClosed
 
@@ -148,11 +148,7 @@ class RuntimeConnection(ClientRole[Ask, RuntimeEvent]):
 
     def _send_request(self, event: Request) -> list[BytesLike]:
         ask = type(event)
-        request_id: str = getattr(event, "request_id", "")
-        invocation_id: str = getattr(event, "invocation_id", "")
-        refusal = self._lifecycle.judge(ask, request_id, invocation_id)
-        if refusal is not None:
-            raise LocalProtocolError(f"{ask.__name__} would be refused: {refusal.error_message}")
+        request_id = require_legal(self._lifecycle, event)
         route = route_of(ask)
         head, payload = self._fixed_heads.get(ask), b""
         if head is None:
@@ -207,6 +203,19 @@ class RuntimeConnection(ClientRole[Ask, RuntimeEvent]):
         if self._holds:
             self._lifecycle.answered(self._ask, self._request_id, ConnectionClosed)
             self._holds = False
+
+
+def require_legal(lifecycle: StandardLifecycle, event: Request) -> str:
+    """Return the request id of what may be said now in the life of an environment, on whichever connection.
+
+    Raises:
+        LocalProtocolError: The service would refuse it. Nothing changed.
+    """
+    request_id: str = getattr(event, "request_id", "")
+    refusal = lifecycle.judge(type(event), request_id, getattr(event, "invocation_id", ""))
+    if refusal is not None:
+        raise LocalProtocolError(f"{type(event).__name__} would be refused: {refusal.error_message}")
+    return request_id
 
 
 def _encode_end(event: ResponseFinished | ResponseFailed) -> bytes:

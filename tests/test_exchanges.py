@@ -653,6 +653,70 @@ def test_wrong_invocation_is_refused_before_anything_is_sent() -> None:
     assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
 
 
+OTHER = Invocation(request_id="other", payload=b"")
+#: What the law of the environment forbids, by what was done before: nothing, a poll, an answer, an init error.
+FORBIDDEN: dict[str, list[Callable[[exchanges.RuntimeSession], Exchange[object]]]] = {
+    "nothing": [
+        lambda held: exchanges.respond(held, INVOCATION, b"1"),
+        lambda held: exchanges.start_response(held, INVOCATION),
+        lambda held: exchanges.report_error(held, INVOCATION, error_type="X", payload=b"{}"),
+        lambda held: exchanges.report_restore_error(held, error_type="X", payload=b"{}"),
+    ],
+    "poll": [
+        lambda held: exchanges.respond(held, OTHER, b"1"),
+        lambda held: exchanges.start_response(held, OTHER),
+        lambda held: exchanges.report_error(held, OTHER, error_type="X", payload=b"{}"),
+        lambda held: exchanges.report_init_error(held, error_type="X", payload=b"{}"),
+        exchanges.next_restore,
+    ],
+    "answer": [
+        lambda held: exchanges.respond(held, INVOCATION, b"1"),
+        lambda held: exchanges.start_response(held, INVOCATION),
+        lambda held: exchanges.report_error(held, INVOCATION, error_type="X", payload=b"{}"),
+    ],
+    "init error": [
+        lambda held: exchanges.report_init_error(held, error_type="X", payload=b"{}"),
+        exchanges.next_invocation,
+        exchanges.next_restore,
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "conversation"), [(before, forbidden) for before in FORBIDDEN for forbidden in FORBIDDEN[before]]
+)
+def test_what_is_illegal_dials_nothing(
+    before: str, conversation: Callable[[exchanges.RuntimeSession], Exchange[object]]
+) -> None:
+    """What the service would refuse is known without it, and said though it cannot be reached (RT-INIT-4)."""
+    network, held = Network(Accepted() if before == "init error" else INVOCATION, Accepted()), session()
+    if before in ("poll", "answer"):
+        network.run(exchanges.next_invocation(held))
+    if before == "answer":
+        network.run(exchanges.respond(held, INVOCATION, b"1"))
+    if before == "init error":
+        network.run(exchanges.report_init_error(held, error_type="X", payload=b"{}"))
+    dials, network.closed, network.unreachable = network.dials, True, True
+    for _ in range(2):
+        with pytest.raises(LocalProtocolError, match="would be refused"):
+            network.run(conversation(held))
+    assert network.dials == dials
+    assert network.hangups == dials + 2  # a connection that had ended is not kept, either
+
+
+def test_what_became_legal_with_the_end_of_a_connection_is_dialled_for() -> None:
+    """A poll that was cut while it was written holds the environment no longer than its connection."""
+    network, held = Network(Accepted()), session()
+    cancelled = exchanges.next_restore(held)
+    want = next(cancelled)
+    while not (isinstance(want, Write) and not want.done):
+        want = cancelled.send(network.do(want))
+    with pytest.raises(KeyboardInterrupt):
+        cancelled.throw(KeyboardInterrupt())
+    assert network.run(exchanges.report_init_error(held, error_type="X", payload=b"{}")) == Accepted()
+    assert network.dials == 2
+
+
 def refused(error: type[Exception], exchange: Exchange[object], *, match: str | None = None) -> None:
     """Check that a conversation fails before it wants anything."""
     with pytest.raises(error, match=match):

@@ -75,8 +75,8 @@ def test_a_poll_that_was_being_asked_is_not() -> None:
     held = session()
     original = held.connect
 
-    def connect() -> Any:
-        yield from original()
+    def connect(event: Any = None) -> Any:
+        yield from original(event)
         held.stopping = True
 
     held.connect = connect  # type: ignore[method-assign]  # a signal at the worst moment

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 
 from lambda_wire import _names as names
+from lambda_wire._asks import Request
 from lambda_wire._errors import (
     ConnectionLost,
     LocalProtocolError,
@@ -20,7 +21,6 @@ from lambda_wire._errors import (
 )
 from lambda_wire._events import (
     Accepted,
-    Ask,
     BufferedResponse,
     ErrorReported,
     InitErrorReported,
@@ -36,7 +36,7 @@ from lambda_wire._events import (
 )
 from lambda_wire._fields import as_bytes
 from lambda_wire._lifecycle import StandardLifecycle
-from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
+from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent, require_legal
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Exchange
 from lambda_wire.exchanges.session import Session
@@ -85,8 +85,8 @@ class RuntimeSession(Session[RuntimeConnection]):
     """
 
     def __init__(self, *, host: str, user_agent: str = USER_AGENT) -> None:
-        lifecycle = StandardLifecycle(snap_start=True)
-        new_connection = partial(RuntimeConnection, host=host, lifecycle=lifecycle, user_agent=user_agent)
+        self._lifecycle = StandardLifecycle(snap_start=True)
+        new_connection = partial(RuntimeConnection, host=host, lifecycle=self._lifecycle, user_agent=user_agent)
         super().__init__("runtime", new_connection)
         self.fresh_s = _FRESH_S
         self.response: OpenResponse | None = None
@@ -102,14 +102,18 @@ class RuntimeSession(Session[RuntimeConnection]):
         if self.stopping:
             raise ConnectionLost("this runtime was told to poll no more")
 
-    def connect(self) -> Exchange[None]:
+    def connect(self, event: Request | None = None) -> Exchange[None]:
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
 
         What a cancelled conversation left open is settled first: an answer that is still due is read, a request that
         did not go out whole is given up with its connection.
 
+        Args:
+            event: What is to be said: nothing is dialled for what the service would refuse.
+
         Raises:
             ConnectionLost: The service cannot be reached. Nothing was sent.
+            LocalProtocolError: ``event`` may not be said now.
         """
         connection = self.connection
         if connection.polling or connection.streaming:
@@ -118,7 +122,10 @@ class RuntimeSession(Session[RuntimeConnection]):
         if connection.awaiting_answer:
             with suppress(RemoteProtocolError):  # then another connection is dialled
                 yield from self.hear()
-        yield from super().connect()
+        if not (yield from self._keep()):
+            if event is not None:
+                require_legal(self._lifecycle, event)
+            yield from self._dial()
 
 
 class OpenResponse:
@@ -249,7 +256,7 @@ def start_response(
     started = ResponseStarted(request_id=request_id, content_type=content_type, invocation_id=invocation_id)
     parts = _parts(chunks)
     if not session.ready:
-        yield from session.connect()
+        yield from session.connect(started)
     head = session.connection.send_buffers(started)
     session.response = response = OpenResponse(session)
     answer = yield from session.say([*head, *session.connection.send_chunks(parts)], look_first=True)
@@ -311,7 +318,7 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
         else:
             session.require_polls()
             if not session.ready:
-                yield from session.connect()
+                yield from session.connect(ask)
             buffers = session.connection.send_buffers(ask)
             if session.stopping:  # whoever sets it from now on finds the poll open, and ends its reading
                 session.connection.send_failed()
@@ -328,9 +335,9 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
             raise ConnectionLost("the service closed a new connection instead of answering the poll")
 
 
-def _post(session: RuntimeSession, report: Ask) -> Exchange[Accepted | Refused]:
+def _post(session: RuntimeSession, report: Request) -> Exchange[Accepted | Refused]:
     if not session.ready:
-        yield from session.connect()
+        yield from session.connect(report)
     return _taken((yield from session.ask(session.connection.send_buffers(report))))
 
 

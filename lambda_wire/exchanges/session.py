@@ -75,15 +75,24 @@ class Session(Generic[_C]):
         Raises:
             ConnectionLost: The service cannot be reached. Nothing was sent.
         """
+        if not (yield from self._keep()):
+            yield from self._dial()
+
+    def _keep(self) -> Exchange[bool]:
+        """Say whether ``connection`` can carry a request. One that cannot is given up and hung up."""
         self.require_open()
         if self.connected and self.connection.idle:
             with suppress(ConnectionLost):
                 if not (yield LOOK):
-                    return
+                    return True
         self.abandon()
-        for want in (Hangup(), Dial()):
-            yield want
-            self.require_open()
+        yield Hangup()
+        self.require_open()
+        return False
+
+    def _dial(self) -> Exchange[None]:
+        yield Dial()
+        self.require_open()
         self.connection = self._new_connection()
         self.connected = True
 
