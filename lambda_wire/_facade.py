@@ -69,8 +69,8 @@ class Runtime:
         else, as every later poll, with ``ConnectionLost``.
         """
         self._session.stopping = True
-        if self._session.polling:
-            await self._wire.end_reading()
+        self._wire.end_reading(lambda: self._session.polling)
+        await self._wire.checkpoint()
 
     async def next_invocation(self) -> Invocation:
         """Wait for the next invocation. A poll that was cancelled stays open and is resumed by the next call.

@@ -19,6 +19,7 @@ from lambda_wire._errors import (
     RequestRefused,
     StreamInterrupted,
 )
+from lambda_wire._line import Address, Line, look_up, of_the_system
 from lambda_wire._malformed import Malformed
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Read, Want, Write
@@ -26,16 +27,15 @@ from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Read, Want, Wri
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Coroutine
     from typing import Final, TypeVar, assert_never
 else:
     from lambda_wire._typing import TypeVar, assert_never
 
 
-__all__ = ["TlsWire", "Wire"]
+__all__ = ["Wire"]
 
 _T = TypeVar("_T")
-_CONNECT_TIMEOUT_S: Final = 5.0
 #: How many buffers one system call takes: IOV_MAX of Linux and macOS.
 _MOST_BUFFERS: Final = 1024
 _DONT_WAIT: Final = socket.MSG_DONTWAIT
@@ -56,31 +56,62 @@ class _Late(TimeoutError):
     """The service did nothing in time. A signal handler may raise ``TimeoutError``, too."""
 
 
-class Wire:
+class _Waits:
+    """A thread's own waits. They block, and so never suspend whoever awaits them.
+
+    Args:
+        deadline: When waiting ends, whatever it is for.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
+        self._deadline = deadline
+        self._until = deadline
+
+    async def addresses(self, host: bytes, port: int) -> list[Address]:
+        return look_up(host, port)
+
+    async def readable(self, wire: socket.socket) -> None:
+        _wait(wire, self._until, select.POLLIN)
+
+    async def writable(self, wire: socket.socket) -> None:
+        _wait(wire, self._until, select.POLLOUT)
+
+    async def within(self, seconds: float, act: Coroutine[object, None, None]) -> bool:
+        limit = time.monotonic() + seconds
+        self._until = limit if self._deadline is None else min(limit, self._deadline)
+        try:
+            await act
+        except _Late:
+            if self._until == self._deadline:
+                raise
+            return False
+        return True
+
+
+class Wire(Line):
     """One socket at a time, and the loop that answers wants with it.
 
     Args:
-        service: Where to dial.
+        service: Where to dial, and whose certificate is expected.
         session: Whose conversations are held.
         what: What is expected there, in messages.
+        context: How to speak TLS; plain TCP when not given.
     """
 
-    def __init__(self, service: Endpoint, session: Closable, *, what: str) -> None:
-        self._session = session
-        self._service = service
-        self._what = what
-        self._socket: socket.socket | None = None
+    def __init__(
+        self, service: Endpoint, session: Closable, *, what: str, context: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(service, session, what=what, context=context)
         self._looked_at = 0.0
         self._in_use = threading.Lock()
-        self._changes = threading.RLock()
-        """Held while the socket is put in place or taken away, so that ``close`` ends this one and no other."""
 
     def run(self, exchange: Exchange[_T], timeout: float | None = None) -> _T:
         """Hold a conversation and return its result.
 
         Args:
             exchange: The conversation.
-            timeout: How many seconds it may wait for the service to speak, or to take what is written.
+            timeout: How many seconds it may wait for the service to take us, to speak, or to take what is written. How
+                long a host name is looked up is the system's affair.
 
         Raises:
             TimeoutError: The service did nothing in time.
@@ -119,17 +150,9 @@ class Wire:
 
     def close(self) -> None:
         """Wake whoever waits. The socket is closed by who uses it, never under a thread that waits for it."""
-        with self._changes:
-            self._session.closed = True
-            if self._socket is not None:
-                _tls.shut(self._socket, socket.SHUT_RDWR)
+        self._session.closed = True
+        self._shut(socket.SHUT_RDWR)
         self._hang_up_unless_in_use()
-
-    def end_reading(self, still: Callable[[], bool]) -> None:
-        """Let whoever reads have what has come, and then the end, if that still holds. What is written still leaves."""
-        with self._changes:
-            if self._socket is not None and still():
-                _tls.shut(self._socket, socket.SHUT_RD)
 
     def _hang_up_unless_in_use(self) -> None:
         if self._in_use.acquire(blocking=False):
@@ -145,58 +168,19 @@ class Wire:
             case Read():
                 return self._read(want, deadline)
             case Dial():
-                self._dial()
+                self._dial_at_once(_Waits(deadline))
             case Hangup():
                 self._hang_up()
             case _ as never:
                 assert_never(never)
         return b""
 
-    def _dial(self) -> None:
+    def _dial_at_once(self, waits: _Waits) -> None:
         try:
-            self._connect()
-        except (OSError, ValueError) as fault:  # the second from a name that cannot be looked up, such as ``a..b``
-            self._hang_up()
-            self._session.require_open()
-            raise ConnectionLost(
-                f"nothing was sent: no {self._what} at {self._service.host}:{self._service.port} ({fault})",
-                nothing_sent=True,
-            ) from fault
-
-    def _connect(self) -> None:
-        """Connect to the first address that takes us. The socket is in place meanwhile, so that ``close`` ends it."""
-        refused = OSError("no address")
-        name = self._service.host  # as text, a cold start would pay for the tables of IDNA
-        host = name.encode() if name.isascii() else name
-        for family, kind, _, _, address in socket.getaddrinfo(host, self._service.port, type=socket.SOCK_STREAM):
-            self._session.require_open()
-            made = socket.socket(family, kind)
-            self._put(made)
-            made.settimeout(_CONNECT_TIMEOUT_S)
-            try:
-                made.connect(address)
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._open(made)
-            except OSError as fault:
-                self._hang_up()
-                refused = fault
-            else:
-                return
-        raise refused
-
-    def _put(self, made: socket.socket) -> None:
-        with self._changes:
-            self._socket = made
-
-    def _hang_up(self) -> None:
-        with self._changes:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-
-    def _connected(self) -> socket.socket:
-        assert self._socket is not None  # a conversation dials before it reads or writes
-        return self._socket
+            self._dial(waits).send(None)
+        except StopIteration:
+            if self._context is None:
+                self._connected().settimeout(None)
 
     def _read(self, want: Read, deadline: float | None) -> BytesLike:
         try:
@@ -204,9 +188,7 @@ class Wire:
             self._looked_at = time.monotonic()
             return heard
         except OSError as fault:
-            if fault.errno is None:
-                raise  # not the system's: we gave up waiting, or a signal handler raised it
-            raise ConnectionLost(f"the connection ended while it was read from ({fault})") from fault
+            raise ConnectionLost(f"the connection ended while it was read from ({of_the_system(fault)})") from fault
 
     def _write(self, want: Write, deadline: float | None) -> bytes:
         try:
@@ -220,29 +202,22 @@ class Wire:
                     if speaks and (heard := self._look()):
                         return heard
         except OSError as fault:
-            if fault.errno is None:
-                raise
+            of_the_system(fault)
             _tls.shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
             raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
         return b""
 
     def _wait(self, deadline: float | None, what_for: int = select.POLLIN) -> int:
         """Wait until the socket can be used; return what for."""
-        waiting = select.poll()
-        waiting.register(self._connected(), what_for)
-        ready = waiting.poll(None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000)))
-        if not ready:
-            raise _Late
-        return ready[0][1]
-
-    # -- TCP
-
-    def _open(self, made: socket.socket) -> None:
-        """Make what was connected ready for use."""
-        made.settimeout(None)
+        return _wait(self._connected(), deadline, what_for)
 
     def _receive(self, want: Read, deadline: float | None) -> BytesLike:
         """Return what comes next; ``b""`` at the end."""
+        while self._context is not None:
+            try:
+                return _tls.receive(self._connected(), want.max_bytes)
+            except BlockingIOError:
+                self._wait(deadline)
         if deadline is not None:
             self._wait(deadline)
         if want.into is not None:
@@ -263,48 +238,29 @@ class Wire:
         Raises:
             BlockingIOError: Nothing is.
         """
-        return self._connected().recv(65_536, _DONT_WAIT)
+        wire = self._connected()
+        return wire.recv(65_536, _DONT_WAIT) if self._context is None else _tls.receive(wire, 65_536)
 
     def _send(self, want: Write) -> int:
         """Return how much was written without waiting."""
+        if self._context is not None:
+            return _tls.send(self._connected(), want)
         assert self._socket is not None
         return self._socket.sendmsg(want.next_buffers(_MOST_BUFFERS), (), _DONT_WAIT)
 
 
-class TlsWire(Wire):
-    """The same over TLS.
+def _wait(wire: socket.socket, deadline: float | None, what_for: int) -> int:
+    """Wait until a socket can be used; return what for.
 
-    Args:
-        service: Where to dial, and whose certificate is expected.
-        session: Whose conversations are held.
-        what: What is expected there, in messages.
-        context: How to speak TLS.
+    Raises:
+        _Late: The deadline has passed.
     """
-
-    def __init__(self, service: Endpoint, session: Closable, *, what: str, context: ssl.SSLContext) -> None:
-        super().__init__(service, session, what=what)
-        self._context = context
-
-    def _open(self, made: socket.socket) -> None:
-        secure = self._context.wrap_socket(
-            made, server_hostname=self._service.host, do_handshake_on_connect=False, suppress_ragged_eofs=False
-        )
-        self._put(secure)
-        secure.do_handshake()
-        secure.setblocking(False)
-
-    def _receive(self, want: Read, deadline: float | None) -> BytesLike:
-        while True:
-            try:
-                return _tls.receive(self._connected(), want.max_bytes)
-            except BlockingIOError:
-                self._wait(deadline)
-
-    def _receive_now(self) -> bytes:
-        return _tls.receive(self._connected(), 65_536)
-
-    def _send(self, want: Write) -> int:
-        return _tls.send(self._connected(), want)
+    waiting = select.poll()
+    waiting.register(wire, what_for)
+    ready = waiting.poll(None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000)))
+    if not ready:
+        raise _Late
+    return ready[0][1]
 
 
 def _or_lost(heard: bytes) -> bytes:

@@ -6,19 +6,21 @@ async with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
         await runtime.respond(invocation, b'"hello"')
 
 Cancellation is exact: a cancelled poll stays open and is resumed by the next, never asked twice; a cancelled write
-breaks its connection. No method takes a timeout: ``asyncio.timeout()`` does.
+breaks its connection. No method takes a timeout: ``asyncio.timeout()`` does. An address that does not take us in five
+seconds is unreachable, as for the blocking driver.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from lambda_wire import exchanges
 from lambda_wire._facade import Caller, ResponseStream, Runtime, StreamedAnswer, caller_at, runtime_at
 from lambda_wire._heads import USER_AGENT
-from lambda_wire._transport import Address
+from lambda_wire._line import Address
 
 if TYPE_CHECKING:
     import ssl
@@ -64,7 +66,7 @@ def connect_caller(
 class _Loop:
     """Waits for sockets in the running event loop."""
 
-    async def addresses(self, host: str, port: int) -> list[Address]:
+    async def addresses(self, host: bytes, port: int) -> list[Address]:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return [(family, address) for family, _, _, _, address in found]
 
@@ -76,6 +78,17 @@ class _Loop:
 
     async def writable(self, wire: socket.socket) -> None:
         await self._ready(wire, read=False, write=True)
+
+    async def within(self, seconds: float, act: Coroutine[object, None, None]) -> bool:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await act
+        except TimeoutError:
+            if limit.expired():
+                return False
+            raise
+        return True
 
     async def readable_or_writable(self, wire: socket.socket) -> None:
         await self._ready(wire, read=True, write=True)

@@ -19,7 +19,7 @@ from lambda_wire import exchanges
 from lambda_wire._addresses import Endpoint, parse_address, parse_endpoint
 from lambda_wire._events import Accepted, Invocation, Refused
 from lambda_wire._heads import USER_AGENT
-from lambda_wire._sockets import TlsWire, Wire
+from lambda_wire._sockets import Wire
 from lambda_wire._tls import context_for
 from lambda_wire._types import BytesLike
 
@@ -261,10 +261,7 @@ def connect_caller(
     service = parse_endpoint(endpoint)
     session = exchanges.CallerSession(host=service.authority, scheme=service.scheme, sign=sign, user_agent=user_agent)
     tls = context_for(service.scheme, context)
-    what = "Lambda endpoint"
-    if tls is None:
-        return Caller(session, Wire(service, session, what=what))
-    return Caller(session, TlsWire(service, session, what=what, context=tls))
+    return Caller(session, Wire(service, session, what="Lambda endpoint", context=tls))
 
 
 if not TYPE_CHECKING:  # a runtime needs nothing of a caller, and a cold start does not load it (PEP 562)

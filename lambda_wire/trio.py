@@ -6,14 +6,14 @@ async with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
         await runtime.respond(invocation, b'"hello"')
 
 Cancellation is exact: a cancelled poll stays open and is resumed by the next, never asked twice; a cancelled write
-breaks its connection. No method takes a timeout: ``trio.fail_after()`` does. Every method that
-speaks or waits is a checkpoint.
+breaks its connection. No method takes a timeout: ``trio.fail_after()`` does. An address that does not take us in five
+seconds is unreachable, as for the blocking driver. Every method that speaks or waits is a checkpoint.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,7 +21,7 @@ import trio
 from lambda_wire import exchanges
 from lambda_wire._facade import Caller, ResponseStream, Runtime, StreamedAnswer, caller_at, runtime_at
 from lambda_wire._heads import USER_AGENT
-from lambda_wire._transport import Address
+from lambda_wire._line import Address
 
 if TYPE_CHECKING:
     import ssl
@@ -67,7 +67,7 @@ def connect_caller(
 class _Loop:
     """Waits for sockets in trio's event loop."""
 
-    async def addresses(self, host: str, port: int) -> list[Address]:
+    async def addresses(self, host: bytes, port: int) -> list[Address]:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return [(family, address) for family, _, _, _, address in found]
 
@@ -79,6 +79,11 @@ class _Loop:
 
     async def writable(self, wire: socket.socket) -> None:
         await trio.lowlevel.wait_writable(wire)
+
+    async def within(self, seconds: float, act: Coroutine[object, None, None]) -> bool:
+        with trio.move_on_after(seconds) as limit:
+            await act
+        return not limit.cancelled_caught
 
     async def readable_or_writable(self, wire: socket.socket) -> None:
         try:

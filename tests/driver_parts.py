@@ -194,9 +194,12 @@ class WatchedLoop:
         self.waits.append(wait)
         self.on_wait(wait)
 
-    async def addresses(self, host: str, port: int) -> list[Any]:
+    async def addresses(self, host: bytes, port: int) -> list[Any]:
         self._note("addresses")
         return await self._loop.addresses(host, port)
+
+    async def within(self, seconds: float, act: Coroutine[object, None, None]) -> bool:
+        return await self._loop.within(seconds, act)
 
     async def checkpoint(self) -> None:
         await self._loop.checkpoint()

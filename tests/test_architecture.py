@@ -77,6 +77,7 @@ FLOORS: dict[str, float] = {
     "exchanges": 5.5,  # they are generators of wants
     # drivers
     "_tls": 6,
+    "_line": 6.05,  # what both kinds of driver do with a socket
     "_sockets": 6.1,  # blocking, for sync
     "_transport": 6.1,  # waiting, for asyncio and trio
     "_blocking_caller": 6.3,  # half of sync, which holds the runtime's

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pytest
 
-from lambda_wire import _sockets, sync
+from lambda_wire import _line, _sockets, sync
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import Accepted, BufferedResponse, Invocation, NextAsked
 from lambda_wire._facade import Runtime
@@ -415,7 +415,7 @@ def test_a_signal_handler_that_raises_beside_a_read(
 
 def test_closing_while_it_dials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for a connection that nobody accepts is woken, too."""
-    monkeypatch.setattr(_sockets, "_CONNECT_TIMEOUT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(_line, "_CONNECT_TIMEOUT_S", 10 * PATIENCE_S)
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

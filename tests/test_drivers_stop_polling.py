@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lambda_wire import _sockets, _tls, sync
+from lambda_wire import _line, _tls, sync
 from lambda_wire import asyncio as on_asyncio
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import (
@@ -134,7 +134,7 @@ def test_an_answer_is_never_asked_for_where_reading_was_ended(monkeypatch: pytes
             assert answered.wait(PATIENCE_S)
         _tls.shut(wire, how)
 
-    monkeypatch.setattr(_sockets, "_tls", SimpleNamespace(shut=shut))
+    monkeypatch.setattr(_line, "_tls", SimpleNamespace(shut=shut))
     with (
         service(script) as address,
         sync.connect(address) as runtime,

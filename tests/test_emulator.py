@@ -88,12 +88,12 @@ def handler(event, context):
     return globals()[event["do"]](event.get("with"), context)
 
 DIALS = 0
-_connect = socket.socket.connect
+_connect = socket.socket.connect_ex
 def _counted(*args):
     global DIALS
     DIALS += 1
     return _connect(*args)
-socket.socket.connect = _counted
+socket.socket.connect_ex = _counted
 """
 
 

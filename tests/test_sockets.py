@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from lambda_wire import _sockets, sync
+from lambda_wire import _line, sync
 from lambda_wire._errors import CallRefused, ConnectionLost
 from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsked, InvokeComplete, PayloadChunk
 from lambda_wire._responses import StreamingResponse
@@ -352,7 +352,8 @@ async def test_a_service_that_does_not_speak_tls(driver: Driver) -> None:
                 await caller.invoke("f")
 
 
-def test_a_handshake_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+@on_every_driver
+async def test_a_handshake_has_a_deadline(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that accepts and says nothing is not there."""
     given_up = threading.Event()
 
@@ -360,11 +361,13 @@ def test_a_handshake_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         with listener.accept()[0]:
             assert given_up.wait(PATIENCE_S)
 
-    monkeypatch.setattr(_sockets, "_CONNECT_TIMEOUT_S", 0.1)
-    with service(script) as address, sync.connect_caller(f"https://{address}") as caller:
-        with pytest.raises(ConnectionLost, match="nothing was sent"):
-            caller.invoke("f")
-        given_up.set()
+    monkeypatch.setattr(_line, "_CONNECT_TIMEOUT_S", 0.1)
+    with service(script) as address:
+        async with driver.connect_caller(f"https://{address}") as caller:
+            with pytest.raises(ConnectionLost, match=r"nothing was sent.*timed out"):
+                await caller.invoke("f")
+            assert is_hung_up(caller)
+            given_up.set()
 
 
 def test_a_dial_that_is_cancelled_leaks_nothing(security: Security, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,16 +104,17 @@ def test_closing_wakes_a_poll_that_has_a_timeout() -> None:
 def test_a_dial_that_was_under_way_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent on what it made, which is closed."""
     made: list[socket.socket] = []
-    dial = socket.socket.connect
+    dial = socket.socket.connect_ex
 
-    def dial_slowly(wire: socket.socket, address: tuple[str, int]) -> None:
+    def dial_slowly(wire: socket.socket, address: tuple[str, int]) -> int:
         made.append(wire)
-        dial(wire, address)
+        code = dial(wire, address)
         runtime.close()
+        return code
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         runtime = sync.connect(f"127.0.0.1:{listener.getsockname()[1]}")
-        monkeypatch.setattr(socket.socket, "connect", dial_slowly)
+        monkeypatch.setattr(socket.socket, "connect_ex", dial_slowly)
         with pytest.raises(ConnectionLost, match="this runtime was closed"):
             runtime.next_invocation()
         with listener.accept()[0] as wire:

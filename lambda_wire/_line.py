@@ -1,0 +1,185 @@
+"""One socket at a time, and how it is dialled, whoever waits for it: a thread, or a task of an event loop.
+
+To dial is a coroutine. An event loop runs it as any other; a thread runs it to its end at once, with waits that block.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+
+from lambda_wire import _tls
+from lambda_wire._addresses import Endpoint
+from lambda_wire._errors import ConnectionLost
+from lambda_wire._wants import Closable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Coroutine
+    from typing import Final, Protocol, TypeAlias
+else:
+    from lambda_wire._typing import Protocol
+
+__all__ = ["Address", "Line", "Waits", "look_up", "of_the_system"]
+
+#: How long one address may take to take us, with its handshake.
+_CONNECT_TIMEOUT_S: Final = 5.0
+_UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+
+Address: TypeAlias = tuple[socket.AddressFamily, tuple[object, ...]]
+"""Where a socket connects: the family, and the address as this family has it."""
+
+
+class Waits(Protocol):
+    """What whoever dials waits for. A wait that is given up leaves the socket as it was."""
+
+    async def addresses(self, host: bytes, port: int) -> list[Address]:
+        """Return where a host may be reached, the best first.
+
+        Raises:
+            OSError: There is no such host.
+        """
+        ...  # noqa: PIE790  # checkers want it
+
+    async def readable(self, wire: socket.socket) -> None:
+        """Wait until there is something to read, or the end."""
+
+    async def writable(self, wire: socket.socket) -> None:
+        """Wait until something can be written."""
+
+    async def within(self, seconds: float, act: Coroutine[object, None, None]) -> bool:
+        """Do it, but wait no longer than that; say whether it was done."""
+        ...  # noqa: PIE790  # checkers want it
+
+
+class Line:
+    """One socket at a time.
+
+    Args:
+        service: Where to dial, and whose certificate is expected.
+        session: Whose conversations are held.
+        what: What is expected there, in messages.
+        context: How to speak TLS; plain TCP when not given.
+    """
+
+    def __init__(
+        self, service: Endpoint, session: Closable, *, what: str, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._session = session
+        self._service = service
+        self._what = what
+        self._context = context
+        self._socket: socket.socket | None = None
+        self._changes = threading.RLock()
+        """Held while the socket is put in place or taken away, so that who ends it ends this one and no other."""
+
+    def end_reading(self, still: Callable[[], bool]) -> None:
+        """Let whoever reads have what has come, and then the end, if that still holds. What is written still leaves."""
+        self._shut(socket.SHUT_RD, still)
+
+    def _shut(self, how: int, still: Callable[[], bool] = lambda: True) -> None:
+        with self._changes:
+            if self._socket is not None and still():
+                _tls.shut(self._socket, how)
+
+    def _put(self, made: socket.socket) -> None:
+        with self._changes:
+            self._socket = made
+        self._session.require_open()  # whoever closed before found another socket, or none
+
+    def _hang_up(self) -> None:
+        with self._changes:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def _connected(self) -> socket.socket:
+        assert self._socket is not None  # a conversation dials before it reads or writes
+        return self._socket
+
+    # -- dial
+
+    async def _dial(self, waits: Waits) -> None:
+        """Connect to the first address that takes us."""
+        refused = OSError(errno.EADDRNOTAVAIL, "no address")
+        try:
+            for family, address in await self._addresses(waits):
+                try:
+                    if await waits.within(_CONNECT_TIMEOUT_S, self._connect(family, address, waits)):
+                        return
+                    refused = TimeoutError(errno.ETIMEDOUT, "timed out")
+                except OSError as fault:
+                    refused = of_the_system(fault)
+        except OSError as fault:
+            refused = of_the_system(fault)
+        self._session.require_open()
+        where = f"{self._what} at {self._service.host}:{self._service.port}"
+        raise ConnectionLost(f"nothing was sent: no {where} ({refused})", nothing_sent=True) from refused
+
+    async def _addresses(self, waits: Waits) -> list[Address]:
+        port, tls = self._service.port, self._context is not None
+        try:  # what is not to be in a certificate need not pay for the tables of IDNA
+            host = self._service.host.encode("idna" if tls else "ascii")
+        except UnicodeError as fault:  # of a name such as ``a..b``, wherever that leads
+            raise OSError(errno.EINVAL, str(fault)) from fault
+        try:  # an address needs no looking up, and so no thread
+            return look_up(host, port, flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            return await waits.addresses(host, port)
+
+    async def _connect(self, family: socket.AddressFamily, address: tuple[object, ...], waits: Waits) -> None:
+        """Connect. The socket is in place meanwhile, so that it can be ended."""
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._put(made)
+            await self._connect_to(made, address, waits)
+            if self._context is not None:
+                await self._shake_hands(made, self._context, waits)
+        except BaseException:
+            self._hang_up()
+            raise
+
+    async def _connect_to(self, made: socket.socket, address: tuple[object, ...], waits: Waits) -> None:
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = made.connect_ex(address)
+        if code in _UNDER_WAY:
+            await waits.writable(made)
+            code = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    async def _shake_hands(self, plain: socket.socket, context: ssl.SSLContext, waits: Waits) -> None:
+        import ssl  # only who speaks TLS pays for it
+
+        made = context.wrap_socket(
+            plain, server_hostname=self._service.host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+        self._put(made)
+        while True:
+            try:
+                return made.do_handshake()
+            except ssl.SSLWantReadError:
+                await waits.readable(made)
+            except ssl.SSLWantWriteError:
+                await waits.writable(made)
+
+
+def look_up(host: bytes, port: int, flags: int = 0) -> list[Address]:
+    """Return where a host may be reached, the best first, as ``socket.getaddrinfo`` says it.
+
+    Raises:
+        OSError: There is no such host.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def of_the_system(fault: OSError) -> OSError:
+    """Return a fault that has the system's number for it; else raise it: we gave up, or a signal handler raised it."""
+    if fault.errno is None:
+        raise fault
+    return fault
