@@ -80,6 +80,10 @@ class Line:
         """Let whoever reads have what has come, and then the end, if that still holds. What is written still leaves."""
         self._shut(socket.SHUT_RD, still)
 
+    def end_dial(self, still: Callable[[], bool]) -> None:
+        """Let whoever dials try no longer, if that still holds."""
+        self._shut(socket.SHUT_RDWR, still)
+
     def _shut(self, how: int, still: Callable[[], bool] = lambda: True) -> None:
         with self._changes:
             if self._socket is not None and still():

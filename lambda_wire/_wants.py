@@ -115,7 +115,7 @@ class Closable(Protocol):
     """Seconds since the driver last read or looked, when a conversation begins. A driver without a clock leaves it."""
 
     def require_open(self) -> None:
-        """Raise ``ConnectionLost`` when ``closed`` was set."""
+        """Raise ``ConnectionLost`` when ``closed`` was set, or a connection that is dialled is not wanted any more."""
 
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it: it cannot be relied on."""

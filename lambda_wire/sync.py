@@ -63,8 +63,8 @@ class Runtime:
     def close(self) -> None:
         """Close this runtime for good, from whichever thread or signal handler.
 
-        An open poll is given up. Whatever waits in another thread is woken, and every call from now on fails, with
-        ``ConnectionLost``.
+        An open poll is given up. Whatever waits in another thread is woken; only if the system looks a host name up,
+        that comes to its end first. It fails with ``ConnectionLost``, and so does every call from now on.
         """
         self._wire.close()
 
@@ -72,10 +72,11 @@ class Runtime:
         """Poll no more, from whichever thread or signal handler.
 
         A poll that is open ends: with an invocation that has come already, or begun to, which can be answered as ever,
-        else, as every later poll, with ``ConnectionLost``.
+        else, as one that dials and every later one, with ``ConnectionLost``.
         """
         self._session.stopping = True
         self._wire.end_reading(lambda: self._session.polling)
+        self._wire.end_dial(lambda: self._session.dialling)
 
     def next_invocation(self, *, timeout: float | None = None) -> Invocation:
         """Wait for the next invocation.

@@ -16,12 +16,14 @@ import pytest
 
 from lambda_wire import _line, _tls, sync
 from lambda_wire import asyncio as on_asyncio
+from lambda_wire._addresses import parse_address
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import (
     Accepted,
     BufferedResponse,
     ConnectionClosed,
     ErrorReported,
+    InitErrorReported,
     NextAsked,
     ResponseChunk,
     ResponseFinished,
@@ -30,10 +32,10 @@ from lambda_wire._events import (
 )
 from lambda_wire._facade import Runtime
 from lambda_wire._lifecycle import StandardLifecycle
-from tests.driver_parts import Driver, LoopDriver, on_every_driver, wire_of
+from tests.driver_parts import Driver, LoopDriver, is_hung_up, on_every_driver, wire_of
 from tests.driver_services import INVOCATION, accept, assert_nobody_dials, runtime_of, service, until_heard
 from tests.running_local import PATIENCE_S
-from tests.test_drivers_cancelled import when_it_waits
+from tests.test_drivers_cancelled import black_hole, when_it_waits
 
 TOLD = "told to poll no more"
 
@@ -203,6 +205,95 @@ async def test_a_runtime_that_never_polled_never_does(driver: Driver) -> None:
         assert await runtime.report_init_error(error_type="Runtime.X", payload=b"{}") == Accepted()
 
 
+# -- while it is dialled
+
+
+async def until_dialling(driver: Driver, runtime: Runtime) -> None:
+    """Wait until somebody waits for a connection."""
+    while is_hung_up(runtime):
+        if isinstance(driver, LoopDriver):
+            await driver.pause()
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("restore", [False, True])
+@on_every_driver
+async def test_a_poll_that_dials_ends(driver: Driver, restore: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent, so that nothing is lost; what else is to be said may still be."""
+    monkeypatch.setattr(_line, "_CONNECT_TIMEOUT_S", 10 * PATIENCE_S)
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            assert isinstance(held.hear(), InitErrorReported)
+            held.say(Accepted())
+
+    async with runtime_of(driver, script) as runtime:
+
+        async def first() -> None:
+            with pytest.raises(ConnectionLost, match=TOLD):
+                await (runtime.next_restore() if restore else runtime.next_invocation())
+
+        async def second() -> None:
+            await until_dialling(driver, runtime)
+            await runtime.stop_polling()
+
+        there = runtime._wire._service
+        with black_hole() as hole:
+            runtime._wire._service = parse_address(hole)
+            await driver.at_once(first, second)
+        runtime._wire._service = there
+        assert await runtime.report_init_error(error_type="Runtime.X", payload=b"{}") == Accepted()
+
+
+@on_every_driver
+async def test_an_answer_that_dials_does_not(driver: Driver) -> None:
+    """Who polls no more still answers, however long it takes to get through."""
+    environment, closed = StandardLifecycle(), threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, environment)).wire:
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+        closed.set()
+        with (held := accept(listener, environment)).wire:
+            assert isinstance(held.hear(), BufferedResponse)
+            held.say(Accepted())
+
+    async with runtime_of(driver, script) as runtime:
+        invocation = await runtime.next_invocation()
+        await driver.wait(closed.wait)
+        runtime._session.fresh_s = 0.0  # so that it looks, and finds that it has to dial
+        connect, told = _line.Line._connect_to, []
+
+        async def tell_first(wire: _line.Line, *arguments: Any) -> None:
+            told.append(wire)
+            await runtime.stop_polling()
+            await connect(wire, *arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_line.Line, "_connect_to", tell_first)
+            assert await runtime.respond(invocation, b"1") == Accepted()
+        assert told
+        with pytest.raises(ConnectionLost, match=TOLD):
+            await runtime.next_invocation()
+
+
+@on_every_driver
+async def test_a_poll_that_looks_a_name_up_does_not_dial(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told so before it knew where."""
+
+    async def addresses(wire: _line.Line, _: object) -> list[Any]:
+        await runtime.stop_polling()
+        return [(socket.AF_INET, listener.getsockname())]
+
+    monkeypatch.setattr(_line.Line, "_addresses", addresses)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with driver.connect("name.test:80") as runtime:
+            with pytest.raises(ConnectionLost, match=TOLD):
+                await runtime.next_invocation()
+        assert_nobody_dials(listener)
+
+
 # -- where signals are taken
 
 
@@ -233,6 +324,26 @@ def test_a_signal_handler_may_say_it_to_the_thread_that_waits(taken: Callable[[A
         with pytest.raises(ConnectionLost):
             runtime.next_invocation()
         runtime.close()
+
+
+def test_a_signal_handler_may_say_it_to_the_thread_that_dials(
+    taken: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does to one that waits for an invocation."""
+    monkeypatch.setattr(_line, "_CONNECT_TIMEOUT_S", 10 * PATIENCE_S)
+    with black_hole() as hole, sync.connect(hole) as runtime:
+
+        def tell() -> None:
+            while runtime._wire._socket is None:
+                os.sched_yield()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        taken(lambda *_: runtime.stop_polling())
+        telling = threading.Thread(target=tell)
+        telling.start()
+        with pytest.raises(ConnectionLost, match=TOLD):
+            runtime.next_invocation()
+        telling.join(PATIENCE_S)
 
 
 def test_a_signal_handler_may_say_it_to_another_thread(taken: Callable[[Any], None]) -> None:

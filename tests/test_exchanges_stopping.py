@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lambda_wire import Accepted, BufferedResponse, ConnectionLost, NextAsked, RestoreReady, exchanges
-from lambda_wire._wants import Dial, Hangup, Read
+from lambda_wire._wants import Dial, Read
 from tests.test_exchanges import INVOCATION, Network, session
 
 TOLD = "told to poll no more"
@@ -36,7 +36,7 @@ def test_polling_stops_at_any_want(at: int, kept: bool, restore: bool) -> None:
     except StopIteration:
         return  # it has fewer wants
     held.stopping = True
-    dials = network.dials + isinstance(want, (Hangup, Dial))  # that one was under way
+    dials = network.dials + isinstance(want, Dial)  # that one was under way
     if held.polling and not isinstance(want, Read):  # as a driver that ends the reading of a poll that is open
         network.do(want)
         network.closed, network.inbox = True, []
@@ -84,3 +84,19 @@ def test_a_poll_that_was_being_asked_is_not() -> None:
         network.run(exchanges.next_invocation(held))
     assert network.heard == []
     assert held.connection.must_close
+
+
+def test_only_what_a_poll_dials_is_given_up() -> None:
+    """What is dialled for a report is its own, and a poll that was given up dials no longer."""
+    for begin, its_own in (
+        (lambda held: exchanges.report_init_error(held, error_type="Runtime.X", payload=b"{}"), False),
+        (exchanges.next_invocation, True),
+        (exchanges.next_restore, True),
+    ):
+        held, network = session(), Network()
+        exchange: Any = begin(held)
+        while not isinstance(want := next(exchange), Dial):
+            network.do(want)
+        assert held.dialling is its_own
+        exchange.close()
+        assert not held.dialling

@@ -78,7 +78,8 @@ class RuntimeSession(Session[RuntimeConnection]):
 
     Attributes:
         response: The streamed response that is open, if there is one.
-        stopping: Whether nothing is polled for any more. Whoever sets it also ends the reading of a poll that is open.
+        stopping: Whether nothing is polled for any more. Whoever sets it also ends the reading of a poll that is open,
+            and the connection that is dialled for one.
 
     Raises:
         Malformed: ``host`` is none, or ``user_agent`` is no header value.
@@ -91,11 +92,23 @@ class RuntimeSession(Session[RuntimeConnection]):
         self.fresh_s = _FRESH_S
         self.response: OpenResponse | None = None
         self.stopping: bool = False
+        self._connects_to_poll = False
 
     @property
     def polling(self) -> bool:
         """Whether a poll is open, and nothing of its answer has come."""
         return self.connection.polling and self.connection.unheard
+
+    @property
+    def dialling(self) -> bool:
+        """Whether a connection is dialled for a poll, so that nothing was said on it."""
+        return self._connects_to_poll and not self.connected
+
+    def require_open(self) -> None:
+        """Raise ``ConnectionLost`` when ``closed`` was set; or ``stopping``, while ``dialling``."""
+        super().require_open()
+        if self.dialling:
+            self.require_polls()
 
     def require_polls(self) -> None:
         """Raise ``ConnectionLost`` when ``stopping`` was set."""
@@ -126,6 +139,19 @@ class RuntimeSession(Session[RuntimeConnection]):
             if event is not None:
                 require_legal(self._lifecycle, event)
             yield from self._dial()
+
+    def connect_to_poll(self, ask: NextAsked | RestoreAsked) -> Exchange[None]:
+        """Do the same on behalf of a poll.
+
+        Raises:
+            ConnectionLost: The service cannot be reached, or nothing is polled for any more. Nothing was sent.
+            LocalProtocolError: ``ask`` may not be said now.
+        """
+        self._connects_to_poll = True
+        try:
+            yield from self.connect(ask)
+        finally:
+            self._connects_to_poll = False
 
 
 class OpenResponse:
@@ -318,7 +344,7 @@ def _poll(session: RuntimeSession, ask: NextAsked | RestoreAsked, expected: type
         else:
             session.require_polls()
             if not session.ready:
-                yield from session.connect(ask)
+                yield from session.connect_to_poll(ask)
             buffers = session.connection.send_buffers(ask)
             if session.stopping:  # whoever sets it from now on finds the poll open, and ends its reading
                 session.connection.send_failed()
