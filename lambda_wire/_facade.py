@@ -60,7 +60,8 @@ class Runtime:
         An open poll is given up. Whatever waits in another task is woken; only if the system looks a host name up,
         that comes to its end first. It fails with ``ConnectionLost``, and so does every call from now on.
         """
-        await self._wire.close()
+        self._wire.close()
+        await self._wire.checkpoint()
 
     async def stop_polling(self) -> None:
         """Poll no more, from whichever task.
@@ -249,7 +250,8 @@ class Caller:
 
     async def close(self) -> None:
         """Close this caller for good, from whichever task. What runs is not stopped by it."""
-        await self._wire.close()
+        self._wire.close()
+        await self._wire.checkpoint()
 
     async def invoke(
         self,

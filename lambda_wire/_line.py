@@ -1,4 +1,4 @@
-"""One socket at a time, and how it is dialled, whoever waits for it: a thread, or a task of an event loop.
+"""One socket at a time, whoever waits for it: how it is dialled, how it is ended, and all that needs no waiting.
 
 To dial is a coroutine. An event loop runs it as any other; a thread runs it to its end at once, with waits that block.
 """
@@ -9,11 +9,12 @@ import errno
 import os
 import socket
 import threading
+import time
 
 from lambda_wire import _tls
 from lambda_wire._addresses import Endpoint
-from lambda_wire._errors import ConnectionLost
-from lambda_wire._wants import Closable
+from lambda_wire._errors import Busy, ConnectionLost
+from lambda_wire._wants import Closable, Exchange, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 else:
     from lambda_wire._typing import Protocol
 
-__all__ = ["Address", "Line", "Waits", "look_up", "of_the_system"]
+__all__ = ["Address", "Line", "Waits", "look_up", "lost"]
 
 #: How long one address may take to take us, with its handshake.
 _CONNECT_TIMEOUT_S: Final = 5.0
+#: How many buffers one system call takes: IOV_MAX of Linux and macOS.
+_MOST_BUFFERS: Final = 1024
+_DONT_WAIT: Final = socket.MSG_DONTWAIT
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 Address: TypeAlias = tuple[socket.AddressFamily, tuple[object, ...]]
@@ -73,8 +77,17 @@ class Line:
         self._what = what
         self._context = context
         self._socket: socket.socket | None = None
+        self._looked_at = 0.0
+        self._in_use = threading.Lock()
         self._changes = threading.RLock()
         """Held while the socket is put in place or taken away, so that who ends it ends this one and no other."""
+
+    def close(self) -> None:
+        """Wake whoever waits. The socket is closed by who uses it, never under somebody who waits for it."""
+        self._session.closed = True
+        self._shut(socket.SHUT_RDWR)
+        if self._in_use.acquire(blocking=False):
+            self._leave()
 
     def end_reading(self, still: Callable[[], bool]) -> None:
         """Let whoever reads have what has come, and then the end, if that still holds. What is written still leaves."""
@@ -88,6 +101,24 @@ class Line:
         with self._changes:
             if self._socket is not None and still():
                 _tls.shut(self._socket, how)
+
+    def _take(self, exchange: Exchange[object], who: str) -> None:
+        """Begin to use this, for a conversation.
+
+        Raises:
+            Busy: Another conversation is being held.
+        """
+        if not self._in_use.acquire(blocking=False):
+            exchange.close()
+            self._session.require_open()
+            raise Busy(f"another {who} is using this connection: wait for it, or use one of your own")
+
+    def _leave(self) -> None:
+        """End to use this. Whoever closes it in between does the rest."""
+        self._in_use.release()
+        if self._session.closed and self._in_use.acquire(blocking=False):
+            self._hang_up()
+            self._in_use.release()
 
     def _put(self, made: socket.socket) -> None:
         with self._changes:
@@ -104,6 +135,43 @@ class Line:
         assert self._socket is not None  # a conversation dials before it reads or writes
         return self._socket
 
+    # -- without waiting
+
+    def _look(self) -> bytes:
+        """Return what is there, ``b""`` when nothing is.
+
+        Raises:
+            ConnectionLost: The end is there.
+        """
+        self._looked_at = time.monotonic()
+        try:
+            heard = self._receive_now(65_536)
+        except BlockingIOError:
+            return b""
+        if not heard:
+            raise ConnectionLost("the service has closed the connection")
+        return heard
+
+    def _receive_now(self, max_bytes: int) -> bytes:
+        """Return what is there; ``b""`` at the end.
+
+        Raises:
+            BlockingIOError: Nothing is.
+        """
+        wire = self._connected()
+        return wire.recv(max_bytes, _DONT_WAIT) if self._context is None else _tls.receive(wire, max_bytes)
+
+    def _send(self, want: Write) -> int:
+        """Return how much was written.
+
+        Raises:
+            BlockingIOError: Nothing could be.
+        """
+        wire = self._connected()
+        if self._context is None:
+            return wire.sendmsg(want.next_buffers(_MOST_BUFFERS), (), _DONT_WAIT)
+        return _tls.send(wire, want)
+
     # -- dial
 
     async def _dial(self, waits: Waits) -> None:
@@ -116,9 +184,9 @@ class Line:
                         return
                     refused = TimeoutError(errno.ETIMEDOUT, "timed out")
                 except OSError as fault:
-                    refused = of_the_system(fault)
+                    refused = _of_the_system(fault)
         except OSError as fault:
-            refused = of_the_system(fault)
+            refused = _of_the_system(fault)
         self._session.require_open()
         where = f"{self._what} at {self._service.host}:{self._service.port}"
         raise ConnectionLost(f"nothing was sent: no {where} ({refused})", nothing_sent=True) from refused
@@ -182,8 +250,13 @@ def look_up(host: bytes, port: int, flags: int = 0) -> list[Address]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-def of_the_system(fault: OSError) -> OSError:
+def _of_the_system(fault: OSError) -> OSError:
     """Return a fault that has the system's number for it; else raise it: we gave up, or a signal handler raised it."""
     if fault.errno is None:
         raise fault
     return fault
+
+
+def lost(doing: str, fault: OSError) -> ConnectionLost:
+    """Return what a fault of the system means to who reads or writes; raise what is none."""
+    return ConnectionLost(f"the connection ended while it was {doing} ({_of_the_system(fault)})")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import TYPE_CHECKING, Final, TypeVar, assert_never
+from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from lambda_wire import _tls
 from lambda_wire._addresses import Endpoint
-from lambda_wire._errors import Busy, ConnectionLost
-from lambda_wire._line import Line, Waits
+from lambda_wire._line import Line, Waits, lost
 from lambda_wire._types import BytesLike
 from lambda_wire._wants import Closable, Dial, Exchange, Hangup, Read, Want, Write
 
@@ -22,8 +20,6 @@ else:
 __all__ = ["AsyncWire", "Loop"]
 
 _T = TypeVar("_T")
-#: How many buffers one system call takes: IOV_MAX of Linux and macOS.
-_MOST_BUFFERS: Final = 1024
 
 
 class Loop(Waits, Protocol):
@@ -37,7 +33,7 @@ class Loop(Waits, Protocol):
 
 
 class AsyncWire(Line):
-    """One socket at a time, and the loop that answers wants with it.
+    """A line, and the loop that answers wants with it.
 
     Args:
         service: Where to dial, and whose certificate is expected.
@@ -58,10 +54,8 @@ class AsyncWire(Line):
     ) -> None:
         super().__init__(service, session, what=what, context=context)
         self._loop = loop
-        self._looked_at = 0.0
         self._has_asked = False
         """Whether something was written since something was read."""
-        self._in_use = False
 
     async def run(self, exchange: Exchange[_T], *, even_cancelled: bool = False) -> _T:
         """Hold a conversation and return its result.
@@ -73,11 +67,7 @@ class AsyncWire(Line):
         Raises:
             Busy: Another conversation is being held.
         """
-        if self._in_use:
-            exchange.close()
-            self._session.require_open()
-            raise Busy("another task is using this connection: wait for it, or use one of your own")
-        self._in_use = True
+        self._take(exchange, "task")
         try:
             if not even_cancelled:
                 await self._loop.checkpoint()
@@ -97,17 +87,7 @@ class AsyncWire(Line):
             return result
         finally:
             exchange.close()
-            self._in_use = False
-            if self._session.closed:
-                self._hang_up()
-
-    async def close(self) -> None:
-        """Wake whoever waits. The socket is closed by who uses it, never under a task that waits for it."""
-        self._session.closed = True
-        if not self._in_use:
-            self._hang_up()
-        self._shut(socket.SHUT_RDWR)
-        await self.checkpoint()
+            self._leave()
 
     async def checkpoint(self) -> None:
         """Let others run, and be cancelled here, as this library's users expect it."""
@@ -130,29 +110,11 @@ class AsyncWire(Line):
 
     # -- read and write
 
-    def _receive(self, max_bytes: int) -> bytes:
-        """Return what is there, ``b""`` at the end, without waiting.
-
-        Raises:
-            BlockingIOError: Nothing is there.
-        """
-        wire = self._connected()
-        return wire.recv(max_bytes) if self._context is None else _tls.receive(wire, max_bytes)
-
-    def _receive_wanted(self, want: Read) -> BytesLike:
+    def _receive(self, want: Read) -> BytesLike:
         """Return what is there, in memory of the conversation if it lends some; TLS has memory of its own."""
         if want.into is None or self._context is not None:
-            return self._receive(want.max_bytes)
+            return self._receive_now(want.max_bytes)
         return want.into[: self._connected().recv_into(want.into)]
-
-    def _send(self, want: Write) -> int:
-        """Return how much was written without waiting.
-
-        Raises:
-            BlockingIOError: Nothing could be written.
-        """
-        wire = self._connected()
-        return wire.sendmsg(want.next_buffers(_MOST_BUFFERS)) if self._context is None else _tls.send(wire, want)
 
     async def _read(self, want: Read) -> BytesLike:
         if self._has_asked:  # no answer is there yet, so that trying would cost a system call for nothing
@@ -160,13 +122,13 @@ class AsyncWire(Line):
             self._has_asked = False
         while True:
             try:
-                heard = self._receive_wanted(want)
+                heard = self._receive(want)
                 self._looked_at = time.monotonic()
                 return heard
             except BlockingIOError:
                 await self._loop.readable(self._connected())
             except OSError as fault:
-                raise ConnectionLost(f"the connection ended while it was read from ({fault})") from fault
+                raise lost("read from", fault) from fault
 
     async def _write(self, want: Write) -> bytes:
         try:
@@ -181,17 +143,7 @@ class AsyncWire(Line):
                         return heard
             self._has_asked = self._context is None  # TLS may hold an answer that no wait would see
         except OSError as fault:
-            _tls.shut(self._connected(), socket.SHUT_WR)  # a service that still lives hears that no more will come
-            raise ConnectionLost(f"the connection ended while it was written to ({fault})") from fault
+            ended = lost("written to", fault)
+            self._shut(socket.SHUT_WR)  # a service that still lives hears that no more will come
+            raise ended from fault
         return b""
-
-    def _look(self) -> bytes:
-        """Return what is there, ``b""`` when nothing is."""
-        self._looked_at = time.monotonic()
-        try:
-            heard = self._receive(65_536)
-        except BlockingIOError:
-            return b""
-        if not heard:
-            raise ConnectionLost("the service has closed the connection")
-        return heard

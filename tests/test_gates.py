@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from lambda_wire import _sockets, _transport
+from lambda_wire import _line, _sockets, _transport
 from lambda_wire._events import Accepted
 from lambda_wire._facade import Runtime
 from tests.driver_parts import Driver, LoopDriver, WatchedLoop, on_every_driver, wire_of
@@ -137,12 +137,12 @@ class CountingSocket(socket.socket):
 
 
 class StoppedClock:
-    """A clock that tests set; both drivers read it."""
+    """A clock that tests set; both kinds of driver read it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for driver in (_sockets, _transport):
-            monkeypatch.setattr(driver, "time", SimpleNamespace(monotonic=lambda: self.now))
+        for module in (_line, _sockets, _transport):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 @asynccontextmanager
