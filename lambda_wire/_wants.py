@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 @record
 class Dial:
-    """Open a new connection to the Runtime API, with ``TCP_NODELAY``. Answer ``b""``.
+    """Open a new connection to the service, with ``TCP_NODELAY``. Answer ``b""``.
 
     Throw ``ConnectionLost`` when it cannot be opened.
     """

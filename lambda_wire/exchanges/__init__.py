@@ -6,6 +6,9 @@ A driver runs them; to write a driver for another event loop is to answer four w
     while True:
         want = exchange.send(answer_to(want))  # StopIteration carries the result
 
+A ``Write`` without buffers is ``done`` before it begins: with ``look_first``, it is only a look at what the service has
+said.
+
 A session outlives its connections: one is kept for as long as it can be used, and another is dialled when the service
 closed it.
 """
