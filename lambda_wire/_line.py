@@ -203,14 +203,14 @@ class Line:
             return await waits.addresses(host, port)
 
     async def _connect(self, family: socket.AddressFamily, address: tuple[object, ...], waits: Waits) -> None:
-        """Connect. The socket is in place meanwhile, so that it can be ended."""
+        self._session.require_open()
         made = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self._put(made)
             await self._connect_to(made, address, waits)
             if self._context is not None:
                 await self._shake_hands(made, self._context, waits)
         except BaseException:
+            made.close()
             self._hang_up()
             raise
 
@@ -218,6 +218,7 @@ class Line:
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = made.connect_ex(address)
+        self._put(made)  # not before: what is not under way cannot be ended
         if code in _UNDER_WAY:
             await waits.writable(made)
             code = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

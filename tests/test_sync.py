@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +17,7 @@ from lambda_wire._types import BytesLike
 from lambda_wire._wants import Read
 from tests.driver_services import INVOCATION, accept, assert_nobody_dials, service
 from tests.running_local import PATIENCE_S
+from tests.test_drivers_cancelled import black_hole
 
 
 def test_a_poll_that_timed_out_is_resumed() -> None:
@@ -120,6 +122,28 @@ def test_a_dial_that_was_under_way_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         with listener.accept()[0] as wire:
             assert wire.recv(1) == b""
     assert made[0].fileno() == -1
+
+
+@pytest.mark.parametrize("end", [sync.Runtime.close, sync.Runtime.stop_polling])
+def test_a_dial_that_begins_meanwhile_does_not_wait(
+    end: Callable[[sync.Runtime], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends it just before it is under way could not wake it."""
+    dial = socket.socket.connect_ex
+
+    def dial_late(wire: socket.socket, address: tuple[str, int]) -> int:
+        end(runtime)
+        return dial(wire, address)
+
+    def never(*_: object) -> int:
+        raise AssertionError("it waits")
+
+    with black_hole() as hole, sync.connect(hole) as runtime:
+        monkeypatch.setattr(socket.socket, "connect_ex", dial_late)
+        monkeypatch.setattr(runtime._wire, "_wait", never)
+        with pytest.raises(ConnectionLost, match=r"closed|told to poll no more"):
+            runtime.next_invocation()
+        assert runtime._wire._socket is None
 
 
 def test_a_second_caller_of_a_closed_runtime_is_told_that() -> None:
