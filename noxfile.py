@@ -153,3 +153,14 @@ def fuzz(session: nox.Session) -> None:
     session.install("--only-binary=:all:", "atheris", success_codes=[0, 1], silent=True)
     for target in sorted((ROOT / "fuzz").glob("fuzz_*.py")):
         session.run("python", "-bb", "-m", "fuzz.drive", str(target.relative_to(ROOT)), FUZZ_SECONDS)
+
+
+@nox.session(python=OLDEST, default=False)
+def mutation(session: nox.Session) -> None:
+    """Change the named modules of floors 0-4, and see that their tests notice: half a minute to many for each.
+
+    ``python -m nox -s mutation -- lambda_wire/_prelude.py lambda_wire/_chunked.py``
+    """
+    session.install("-e", ".[test]", "mutmut>=3.8")
+    for module in session.posargs:
+        session.run("python", "-m", "tests.mutation", module)
