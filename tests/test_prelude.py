@@ -417,3 +417,39 @@ def test_a_prelude_is_text_throughout() -> None:
     """A byte that is no UTF-8 can stand in a header, and in no JSON."""
     with pytest.raises(Malformed, match="encodable as UTF-8"):
         Prelude(headers=(("x-a", "b\udc80"),))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ([1], "a prelude must be a JSON object, got list"),
+        (None, "a prelude must be a JSON object, got None"),
+        ({"statusCode": 99}, "statusCode must be an integer from 100 to 599, got 99"),
+        ({"statusCode": "x" * 80}, f"statusCode must be an integer from 100 to 599, got '{'x' * 63}..."),
+        ({"statusCode": {"a": 1}}, "statusCode must be an integer from 100 to 599, got dict"),
+        ({"headers": 7}, "headers must be an object, got 7"),
+        ({"headers": {"a b": "v"}}, "a header name must be an HTTP token, got 'a b'"),
+        ({"headers": {"a": "\udc80"}}, "header 'a' must be encodable as UTF-8, got '\\udc80'"),
+        ({"headers": {"a": [[]]}}, "a header value must not be nested, got list in it"),
+        ({"cookies": "a=1"}, "cookies must be an array, got 'a=1'"),
+    ],
+)
+def test_a_message_says_what_came(metadata: object, message: str) -> None:
+    """Expected, got: a plain value is quoted, at most 64 characters of it; of a container its type is said."""
+    with pytest.raises(Malformed) as caught:
+        read(metadata)
+    assert str(caught.value) == message
+
+
+def test_an_early_end_says_where() -> None:
+    """What was missing, and how many bytes there were."""
+    with pytest.raises(Malformed) as caught:
+        decoded([b"{}"])
+    assert str(caught.value) == "the stream ended before the 8 NUL bytes that end its prelude (at byte 2)"
+
+
+def test_only_blanks_at_the_ends_are_taken_away() -> None:
+    """A line end there would be another field; letters there are the value."""
+    assert read({"headers": {"x-a": "\t X "}}).headers == (("x-a", "X"),)
+    with pytest.raises(Malformed, match="header 'x-a' must"):
+        read({"headers": {"x-a": "1\n"}})
