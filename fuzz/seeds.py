@@ -32,6 +32,7 @@ from lambda_wire._events import (
     RestoreErrorReported,
     RestoreReady,
 )
+from lambda_wire._invocation import encode_invocation
 from lambda_wire._invoke import InvokeConnection
 from lambda_wire._invoke_events import (
     InvokeAccepted,
@@ -111,6 +112,38 @@ def _prelude() -> list[bytes]:
     return [encode_prelude(whole) + b"body", encode_prelude(Prelude(status_code=200)), b"{}" + bytes(8) + b"\x00body"]
 
 
+def _addresses() -> list[bytes]:
+    return [
+        b"127.0.0.1:9001",
+        b"[::1]:9001",
+        b"::1:80",
+        b"http://localhost:9000/",
+        b"https://lambda.us-east-1.amazonaws.com",
+        b"http://[::ffff:127.0.0.1]:65535",
+    ]
+
+
+def _percents() -> list[bytes]:
+    return [b"a%20b", b"%C3%A9/%e9", b"100%", b"%%41%4", "\u00e9+~".encode()]
+
+
+def _invocation() -> list[bytes]:
+    full = Invocation(
+        request_id=_ID,
+        payload=b"",
+        deadline_ms=1_700_000_000_000,
+        invoked_function_arn="arn:aws:lambda:us-east-1:1:function:f",
+        trace_id="Root=1;Sampled=0",
+        client_context='{"k":"\u00e9"}',
+        cognito_identity="{}",
+        tenant_id="t",
+        invocation_id="i",
+        headers=(("x-b", ""), ("x-a", "1")),
+    )
+    told = "\r\n".join(map(": ".join, encode_invocation(full))).encode()
+    return [told, told.replace(b"1700000000000", b"soon"), b"Lambda-Runtime-Aws-Request-Id: id\r\nDate: now", b"x-a: 1"]
+
+
 # -- HTTP/1.1
 
 _POST: Final = b"POST /a HTTP/1.1\r\nHost: a\r\n"
@@ -140,6 +173,22 @@ def _plain_heads() -> list[bytes]:
         b"Content-Length: 5\r\nX-Other: \xe9",
         b"Transfer-Encoding: chunked\r\nTrailer: X",
         odd,
+    ]
+
+
+def _http_event() -> list[bytes]:
+    form = b"Content-Type: text/plain;a=b\r\nCookie: a=1; b=2\r\nX: 1\r\nX: \xe9\r\nContent-Length: 2\r\n\r\n{}"
+    return [
+        b"GET /a%20b?c=d&c=%C3%A9+f HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\n\r\n",
+        _POST + form,
+        _POST + b"Transfer-Encoding: chunked\r\n\r\n" + encode_chunk(b"\xff") + encode_end(()),
+        b'{"statusCode":201,"headers":{"Content-Type":"text/plain","Server":"x","TE":"y"},"cookies":["a=b"],"body":"c"}',
+        b'{"statusCode":"200","body":"aGk-_w==","isBase64Encoded":true}',
+        b'{"statusCode":200,"body":{"a":[1]}}',
+        b'{"statusCode":700}',
+        b'"text"',
+        b"[1, 2]",
+        *_prelude(),
     ]
 
 
@@ -251,12 +300,16 @@ def _invoke_service() -> list[bytes]:
 
 #: A target's file, without its suffix -> what makes its seeds.
 SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
+    "fuzz_addresses": _addresses,
     "fuzz_chunked": _chunked,
     "fuzz_error_payload": _error_payload,
     "fuzz_event_stream": _event_stream,
     "fuzz_http11": _http11,
+    "fuzz_http_event": _http_event,
+    "fuzz_invocation": _invocation,
     "fuzz_invoke": _invoke,
     "fuzz_invoke_service": _invoke_service,
+    "fuzz_percents": _percents,
     "fuzz_plain_heads": _plain_heads,
     "fuzz_prelude": _prelude,
     "fuzz_runtime": _runtime,

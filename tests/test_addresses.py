@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fuzz.fuzz_addresses import one_input
 from lambda_wire._addresses import Endpoint, parse_address, parse_endpoint
 from lambda_wire._malformed import Malformed
 
@@ -138,3 +141,20 @@ def test_endpoints_that_are_none(endpoint: str) -> None:
     """They are refused at once, with what was expected."""
     with pytest.raises(Malformed, match="expected an endpoint as http://host:port or https://host"):
         parse_endpoint(endpoint)
+
+
+PARTS = ["http", "https", "://", "/", ":", "[", "]", "::1", "127.0.0.1", "a", "80", "0", "65536", " ", "\n", "é", "?"]
+
+
+class TestFuzz:
+    """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
+
+    @given(data=st.binary(max_size=20))
+    def test_bytes(self, data: bytes) -> None:
+        """Any bytes."""
+        one_input(data)
+
+    @given(parts=st.lists(st.sampled_from(PARTS), max_size=8))
+    def test_nearly_right(self, parts: list[str]) -> None:
+        """Parts of addresses in any order."""
+        one_input("".join(parts).encode())

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.fuzz_http_event import one_input
 from lambda_wire._http_event import (
     INTERNAL_SERVER_ERROR,
     UrlRequest,
@@ -21,7 +22,7 @@ from lambda_wire._http_event import (
 )
 from lambda_wire._json import Json
 from lambda_wire._malformed import Malformed
-from lambda_wire._prelude import Prelude
+from lambda_wire._prelude import DELIMITER, Prelude
 from lambda_wire._types import Headers
 
 JSON = ("content-type", "application/json")
@@ -471,3 +472,60 @@ def test_a_media_type_has_no_parameters_and_no_case(given_type: str) -> None:
     """RFC 9110, 8.3.1 (FU-PRELUDE-2)."""
     assert media_type(given_type) == "text/plain"
     assert media_type("") == ""
+
+
+REQUESTS = [
+    *(
+        b"GET",
+        b"POST",
+        b" /",
+        b"a%20",
+        b"%e9",
+        b"?a=b&",
+        b"a=%ff",
+        b" HTTP/1.1\r\n",
+        b"Host: a\r\n",
+        b"Cookie: a=1;b\r\n",
+    ),
+    *(
+        b"X: \xe9\r\n",
+        b"Content-Type: text/plain\r\n",
+        b"Content-Length: 2\r\n",
+        b"TE: x\r\n",
+        b"\r\n",
+        b"{}",
+        b"\xff\xff",
+    ),
+]
+RESULTS = st.fixed_dictionaries(
+    {"statusCode": st.sampled_from([100, 200, 599, "204", 700, None])},
+    optional={
+        "headers": st.dictionaries(
+            st.sampled_from(["Content-Type", "te", "Set-Cookie", "x", "a b"]), st.text(max_size=3)
+        ),
+        "cookies": st.lists(st.text(max_size=3), max_size=2),
+        "multiValueHeaders": st.just({"x": ["1"]}),
+        "body": st.text(max_size=4) | st.lists(st.integers()),
+        "isBase64Encoded": st.booleans() | st.none(),
+    },
+)
+
+
+class TestFuzz:
+    """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
+
+    @given(data=st.binary(max_size=40))
+    def test_bytes(self, data: bytes) -> None:
+        """Any bytes."""
+        one_input(data)
+
+    @given(parts=st.lists(st.sampled_from(REQUESTS), max_size=12))
+    def test_requests(self, parts: list[bytes]) -> None:
+        """Parts of requests in any order."""
+        one_input(b"".join(parts))
+
+    @given(result=RESULTS)
+    def test_results(self, result: object) -> None:
+        """What functions return, whole and as a prelude."""
+        one_input(json.dumps(result).encode())
+        one_input(json.dumps(result).encode() + DELIMITER)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.fuzz_invocation import one_input
 from lambda_wire._events import Invocation
 from lambda_wire._invocation import decode_invocation, encode_invocation
 from lambda_wire._malformed import Malformed
@@ -185,3 +186,24 @@ def test_fields_of_the_message_are_none_of_the_invocation() -> None:
     of_the_message = ("connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding")
     headers = (*((name, "x") for name in of_the_message), ID, ("traceparent", "00-1-2-01"), ("tracestate", ""))
     assert decode_invocation(headers, b"").headers == (("traceparent", "00-1-2-01"), ("tracestate", ""))
+
+
+LINES = [
+    *(b"Lambda-Runtime-Aws-Request-Id: id", b"lambda-runtime-aws-request-id:", b"Lambda-Runtime-Deadline-Ms: 12"),
+    *(b"Lambda-Runtime-Deadline-Ms: \xd9\xa1", b"Lambda-Runtime-Client-Context: {}", b"Content-Type: \xff"),
+    *(b"x-a: 1", b"X-A:\tb", b"x-\xe9: 1", b"Date: now", b"Connection: close", b": v", b"", b"x-a: \x00"),
+]
+
+
+class TestFuzz:
+    """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
+
+    @given(data=st.binary(max_size=40))
+    def test_bytes(self, data: bytes) -> None:
+        """Any bytes."""
+        one_input(data)
+
+    @given(lines=st.lists(st.sampled_from(LINES), max_size=8))
+    def test_nearly_right(self, lines: list[bytes]) -> None:
+        """Fields in any order, also such as are none."""
+        one_input(b"\r\n".join(lines))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.fuzz_percents import one_input
 from lambda_wire._malformed import Malformed
 from lambda_wire._percents import LETTERS_AND_DIGITS, UNRESERVED, decode_percents, encode_percents, text_bytes
 
@@ -82,3 +83,24 @@ class TestBytes:
             text_bytes(text)
         with pytest.raises(Malformed, match="expected text of a request target, got"):
             encode_percents(text, UNRESERVED)
+
+
+class TestFuzz:
+    """The fuzz target holds for arbitrary bytes and for bytes that are nearly right."""
+
+    @given(data=st.binary(max_size=20))
+    def test_bytes(self, data: bytes) -> None:
+        """Any bytes."""
+        one_input(data)
+
+    @given(parts=st.lists(st.sampled_from([b"%", b"4", b"aF", b"%C3", b"%A9", b"\xc3", b" ", b"x"]), max_size=8))
+    def test_nearly_right(self, parts: list[bytes]) -> None:
+        """Escapes, and what is nearly one."""
+        one_input(b"".join(parts))
+
+
+def test_the_message_quotes_the_text() -> None:
+    """Expected, got."""
+    with pytest.raises(Malformed) as caught:
+        text_bytes("a\ud800")
+    assert str(caught.value) == r"expected text of a request target, got 'a\ud800'"
