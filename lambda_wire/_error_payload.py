@@ -145,7 +145,7 @@ def error_type_header(error_type: str) -> str:
     if not error_type:
         return names.RUNTIME_UNKNOWN
     start = error_type[: MAX_ERROR_TYPE + 1]
-    shown = "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in start)
+    shown = start.encode("unicode_escape").decode("ascii").replace(r"\\", "\\")  # a backslash is harmless
     if error_type != error_type.strip(" "):
         shown = f'"{shown}"'
     return shown if len(shown) <= MAX_ERROR_TYPE else shown[: MAX_ERROR_TYPE - 3] + "..."
@@ -193,7 +193,7 @@ def decode_trailers(trailers: Headers) -> tuple[str, bytes] | None:
     first: dict[str, str] = {}
     for name, value in trailers:
         first.setdefault(name.lower(), value)
-    error_type = first.get(names.FUNCTION_ERROR_TYPE.lower(), "")
+    error_type = first.get(names.FUNCTION_ERROR_TYPE.lower())
     if not error_type:
         return None
     from binascii import a2b_base64
@@ -255,7 +255,7 @@ def encode_xray_cause(
             }
         )
 
-    most = max(len(exceptions), len(paths), *(len(exception.stack) for exception in exceptions), 0)
+    most = max(len(exceptions), len(paths), *(len(exception.stack) for exception in exceptions))
     whole = cause(most, str)
     if len(whole) <= max_bytes:
         return whole
@@ -326,7 +326,7 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
     """Return the largest number up to ``most`` that fits. 0 fits, and a smaller number fits more easily."""
     low, high = 0, most
     while low < high:
-        middle = (low + high + 1) // 2
+        middle = (low + high) // 2 + 1
         if fits(middle):
             low = middle
         else:

@@ -408,3 +408,95 @@ class TestFuzz:
     def test_documents(self, members: dict[str, object]) -> None:
         """Any values under the keys that mean something."""
         one_input(json.dumps(members).encode())
+
+
+class TestEdges:
+    """What just fits stays as it is, and what is said of a fault is what came."""
+
+    @pytest.mark.parametrize(
+        ("document", "message"),
+        [
+            (b"{", "expected an error document in JSON, got '{': "),
+            (b"[]", "an error document must be a JSON object, got b'[]'"),
+        ],
+    )
+    def test_messages_of_documents(self, document: bytes, message: str) -> None:
+        """Expected, got."""
+        with pytest.raises(Malformed) as caught:
+            decode_error(document)
+        assert str(caught.value).startswith(message)
+
+    def test_message_of_an_empty_type(self) -> None:
+        """It says why that is refused."""
+        with pytest.raises(Malformed) as caught:
+            encode_trailers("", b"")
+        assert str(caught.value) == (
+            "the error type of a failed stream must not be empty: that would say that nothing failed"
+        )
+
+    def test_a_document_that_just_fits(self) -> None:
+        """Is whole, a long type too; with one byte less it is not."""
+        whole = encode_error(error(error_type="E" * 2000))
+        assert encode_error(error(error_type="E" * 2000), max_bytes=len(whole)) == whole
+        assert encode_error(error(error_type="E" * 2000), max_bytes=len(whole) - 1) != whole
+
+    def test_a_stack_that_just_fits(self) -> None:
+        """The message leaves to the stack what it needs, so that even its one long entry stays."""
+        document = encode_error(error("m" * 5000, stack=("s" * 300,)), max_bytes=1024)
+        assert len(document) == 1024
+        assert decode_error(document).stack_trace == ("s" * 300,)
+
+    def test_a_cut_stack_fills_its_room(self) -> None:
+        """Of many entries as many stay as fit, to the last byte; the ends are equally long, or the first is longer."""
+        stack = ("s" * 10,) * 200
+        documents = [encode_error(error("m" * size, stack=stack), max_bytes=1024) for size in range(30)]
+        assert max(map(len, documents)) == 1024
+        odd = set()
+        for document in documents:
+            left = decode_error(document).stack_trace
+            head = next(at for at, entry in enumerate(left) if "entries cut" in entry)
+            odd.add(head - (len(left) - head - 1))
+        assert odd == {0, 1}
+
+    def test_an_entry_gets_a_quarter_of_the_stack(self) -> None:
+        """So one long entry never costs the others."""
+        document = encode_error(error(stack=("s" * 3000,) * 2), max_bytes=1024)
+        room = 1024 - len(encode_error(error()))
+        assert [len(entry) for entry in decode_error(document).stack_trace] == [room // 4] * 2
+
+    def test_a_text_of_a_cause_that_just_fits(self) -> None:
+        """One sixteenth of the room is for each."""
+        cause = json.loads(encode_xray_cause("w" * 64, (), ("p" * 65,) * 90, max_bytes=1024))
+        assert cause["working_directory"] == "w" * 64
+        assert "characters cut" in cause["paths"][0]
+
+    def test_a_cause_that_just_fits(self) -> None:
+        """Is whole; what is cut may fill its room."""
+        whole = encode_xray_cause("w", (), ("p" * 2000,))
+        assert encode_xray_cause("w", (), ("p" * 2000,), max_bytes=len(whole)) == whole
+        cut = [encode_xray_cause("w" * size, (), ("p" * 50,) * 30, max_bytes=1024) for size in range(1, 60)]
+        assert max(map(len, cut)) == 1024
+
+    def test_a_cause_of_one_kind(self) -> None:
+        """Paths alone and exceptions without frames are there, all of them."""
+        assert json.loads(encode_xray_cause("w", (), ("a", "b")))["paths"] == ["a", "b"]
+        two = XrayException(type="A", message=""), XrayException(type="B", message="")
+        assert [it["type"] for it in json.loads(encode_xray_cause("w", two, ()))["exceptions"]] == ["A", "B"]
+
+    def test_lines_of_64_bits(self) -> None:
+        """The lowest is one; the message quotes what is none."""
+        assert XrayFrame(path="p", line=-(2**63), label="l").line == -(2**63)
+        with pytest.raises(Malformed) as caught:
+            XrayFrame(path="p", line=2**63, label="l")
+        assert str(caught.value).endswith(f"got {2**63}")
+
+    def test_error_types(self) -> None:
+        """Only blanks at the ends need quotes; both of the two words are kept by the service."""
+        assert error_type_header("XErrorX") == "XErrorX"
+        assert sanitise_error_type("a.Function.Bc") == "a.Function.Bc"
+
+    @pytest.mark.parametrize("body", ["aGk", "aG k=", "aGk=x", "aGk==", "=aGk="])
+    def test_base64_is_strict(self, body: str) -> None:
+        """What is not exactly standard, padded base64 is no document."""
+        fields = ((names.FUNCTION_ERROR_TYPE, "E"), (names.FUNCTION_ERROR_BODY, body))
+        assert decode_trailers(fields) == ("E", b"")
