@@ -147,12 +147,13 @@ def verifytypes(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST)
 def fuzz(session: nox.Session) -> None:
-    """Run every fuzz target for a bounded time."""
+    """Run every fuzz target, or those that are named, for a bounded time."""
     session.install("-e", ".[test]")
     # Where there is no wheel of atheris for this Python, Hypothesis drives the targets alone.
     session.install("--only-binary=:all:", "atheris", success_codes=[0, 1], silent=True)
-    for target in sorted((ROOT / "fuzz").glob("fuzz_*.py")):
-        session.run("python", "-bb", "-m", "fuzz.drive", str(target.relative_to(ROOT)), FUZZ_SECONDS)
+    targets = sorted(str(target.relative_to(ROOT)) for target in (ROOT / "fuzz").glob("fuzz_*.py"))
+    for target in session.posargs or targets:
+        session.run("python", "-bb", "-m", "fuzz.drive", target, FUZZ_SECONDS, f".fuzz/{Path(target).stem}")
 
 
 @nox.session(python=OLDEST, default=False)

@@ -1,13 +1,21 @@
 """Drive one fuzz target for a bounded time: with atheris where it is installed, with Hypothesis alone elsewhere.
 
 A target is a file ``fuzz/fuzz_*.py`` with ``one_input(data: bytes) -> None``, whose docstring is the invariant. Its
-seeds are made in ``fuzz/seeds.py``; a target without any fails, since chance alone writes no message.
+seeds are made in ``fuzz/seeds.py``; a target without any fails, since chance alone writes no message. Beside them it
+begins with its corpus, ``fuzz/corpus/fuzz_*.txt``: what was found once to take a branch that no seed takes.
 
-Usage: ``python -m fuzz.drive fuzz/fuzz_prelude.py SECONDS``
+Usage: ``python -m fuzz.drive fuzz/fuzz_prelude.py SECONDS [DIRECTORY]``
+
+With a directory, atheris keeps there all that it finds worth keeping, and goes on from there the next time. So for
+hours, and then for a better corpus::
+
+    LAMBDA_WIRE_FUZZ_SECONDS=14400 python -m nox -s fuzz -- fuzz/fuzz_prelude.py
+    python -m fuzz.keep fuzz/fuzz_prelude.py .fuzz/fuzz_prelude
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -17,6 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+#: Of each target that has one: a bytes literal a line, so that it can be read and reviewed.
+CORPUS = Path(__file__).parent / "corpus"
 #: No mouth needs more to go wrong.
 _MAX_INPUT = 8192
 #: How many inputs are tried between two looks at the clock.
@@ -33,6 +43,12 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+def corpus(path: Path) -> list[bytes]:
+    """Return what was kept of what was found for a target."""
+    kept = CORPUS / f"{path.stem}.txt"
+    return [ast.literal_eval(line) for line in kept.read_text("ascii").splitlines()] if kept.exists() else []
+
+
 def seeds(path: Path) -> list[bytes]:
     """Return what a target begins with.
 
@@ -44,18 +60,21 @@ def seeds(path: Path) -> list[bytes]:
     made = SEEDS[path.stem]() if path.stem in SEEDS else []
     if not made:
         raise LookupError(f"{path.name} has no seeds: add them to fuzz/seeds.py")
-    return made
+    return made + corpus(path)
 
 
-def with_atheris(path: Path, seconds: int) -> None:
+def with_atheris(path: Path, seconds: int, directory: Path | None) -> None:
     """Fuzz by coverage. Does not return: libFuzzer ends the process."""
     atheris = importlib.import_module("atheris")  # optional, and not typed
 
     with atheris.instrument_imports(include=["lambda_wire"]):
         target = load(path)
-    with tempfile.TemporaryDirectory() as corpus:
+    with tempfile.TemporaryDirectory() as begun:
         for number, seed in enumerate(seeds(path)):
-            (Path(corpus) / str(number)).write_bytes(seed)
+            (Path(begun) / str(number)).write_bytes(seed)
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        corpora = [str(directory), begun] if directory is not None else [begun]  # what is found goes to the first
         options = [
             f"-max_total_time={seconds}",
             f"-max_len={_MAX_INPUT}",
@@ -63,7 +82,7 @@ def with_atheris(path: Path, seconds: int) -> None:
             "-verbosity=0",
             "-print_final_stats=1",
         ]
-        atheris.Setup([str(path), *options, f"-artifact_prefix={tempfile.gettempdir()}/", corpus], target.one_input)
+        atheris.Setup([str(path), *options, f"-artifact_prefix={tempfile.gettempdir()}/", *corpora], target.one_input)
         atheris.Fuzz()
 
 
@@ -100,10 +119,11 @@ def _spliced(told: bytes, at: int, removed: int, data: bytes) -> bytes:
 def main() -> None:
     """Fuzz the target that the command line names."""
     path, seconds = Path(sys.argv[1]).resolve(), int(sys.argv[2])
+    directory = Path(sys.argv[3]) if len(sys.argv) > 3 else None
     if importlib.util.find_spec("atheris") is None:
         with_hypothesis(path, seconds)
     else:
-        with_atheris(path, seconds)
+        with_atheris(path, seconds, directory)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import fuzz_invoke, fuzz_invoke_service, fuzz_runtime, fuzz_service
-from fuzz.drive import load, seeds
+from fuzz import drive, fuzz_invoke, fuzz_invoke_service, fuzz_runtime, fuzz_service, keep
+from fuzz.drive import CORPUS, load, seeds
 from fuzz.seeds import SEEDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +53,7 @@ def test_every_target_has_seeds_that_hold(target: Path) -> None:
 def test_no_seed_is_for_a_target_that_is_not_there() -> None:
     """A target that was renamed would be left without."""
     assert SEEDS.keys() == {path.stem for path in TARGETS}
+    assert SEEDS.keys() >= {path.stem for path in CORPUS.iterdir()}
 
 
 @pytest.mark.parametrize("target", HEARD)
@@ -73,3 +74,19 @@ def test_the_driver_runs_a_target() -> None:
     command = [sys.executable, "-bb", "-m", "fuzz.drive", "fuzz/fuzz_prelude.py", "1"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
     assert run.returncode == 0, run.stderr
+
+
+def test_what_takes_a_new_branch_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest that takes it, as text; what takes none is not, and nothing is kept twice."""
+    for module in (drive, keep):
+        monkeypatch.setattr(module, "CORPUS", tmp_path / "corpus")
+    found = tmp_path / "found"
+    found.mkdir()
+    for number, data in enumerate((b"text", b"%41", b"t", b"\xff" * 600)):
+        (found / str(number)).write_bytes(data)
+    target = ROOT / "fuzz" / "fuzz_percents.py"
+    monkeypatch.setattr(sys, "argv", ["keep", str(target), str(found)])
+    for _ in range(2):
+        keep.main()
+        assert (tmp_path / "corpus" / "fuzz_percents.txt").read_text() == "b't'\n"
+    assert seeds(target) == [*SEEDS["fuzz_percents"](), b"t"]
