@@ -585,3 +585,67 @@ class TestFuzz:
     def test_nearly_right(self, parts: list[bytes]) -> None:
         """Framing in any order."""
         one_input(b"".join(parts))
+
+
+class TestEdges:
+    """What a shortcut begins and ends with, and what is said of a fault."""
+
+    def test_a_lone_empty_chunk_is_refused(self) -> None:
+        """It would end the body, by the shortcut for one piece too."""
+        with pytest.raises(Malformed, match="ends the body"):
+            chunk_buffers([b""])
+
+    def test_a_lone_large_chunk_is_not_copied(self) -> None:
+        """Large begins with 4,096 bytes, alone as among others."""
+        piece = bytes(4096)
+        assert any(buffer is piece for buffer in chunk_buffers([piece]))
+
+    @pytest.mark.parametrize("before", [[], [bytes(5000)]])
+    def test_how_much_is_joined(self, before: list[bytes]) -> None:
+        """Up to the piece with which the data are 64 KiB, counted anew behind a large one."""
+        alone = len(chunk_buffers([*before, b"x"]))
+        assert len(chunk_buffers([*before, *[bytes(4095)] * 16, bytes(15), b"x"])) == alone
+        assert len(chunk_buffers([*before, *[bytes(4095)] * 16, bytes(16), b"x"])) == alone + 1
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("\u00e9", "v", "a trailer must be encodable, got '\u00e9': 'v'"),
+            ("a b", "v", "a trailer's name must be a token, got b'a b'"),
+            ("n", " v", "a trailer's value must have no control characters or outer blanks, got b' v'"),
+            ("Trailer", "v", "a trailer may not speak of framing, got 'Trailer' (RFC 9110, 6.5.1)"),
+        ],
+    )
+    def test_messages(self, name: str, value: str, message: str) -> None:
+        """Expected, got."""
+        with pytest.raises(Malformed) as caught:
+            encode_end(((name, value),))
+        assert str(caught.value) == message
+
+    def test_message_of_a_line(self) -> None:
+        """Expected, got, where."""
+        assert str(fault_of(b"0\r\nnv\r\n\r\n")) == "a trailer must be `name: value`, got b'nv' (at byte 3)"
+
+    def test_values(self) -> None:
+        """A colon belongs to the value, letters at its ends too; of blanks only spaces and tabs are none of it."""
+        assert read(b"0\r\nn: Xa:bX\t \r\n\r\n")[1] == (("n", "Xa:bX"),)
+        assert fault_of(b"0\r\nn: v\x0c\r\n\r\n").at == 3
+
+    def test_size_lines_behind_plain_chunks(self) -> None:
+        """They are bounded there, too."""
+        assert "1-16 hex digits" in fault_of(b"1\r\nx\r\n" + b"0" * 16 + b"1\r\nx\r\n").reason
+
+    def test_plain_from_the_start(self) -> None:
+        """The chunks that a body begins with, and whether all else needs more bytes: not if what is left is here."""
+        buffer = Buffer()
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        buffer.feed(b"1\r\na\r\n2\r\nbc\r\n")
+        assert decoder.take_plain() == ([b"a", b"bc"], False)
+        buffer.feed(b"3\r\ndef")
+        assert decoder.take_plain() == ([], False)
+        assert decoder.take_plain() == ([b"def"], False)
+        buffer.feed(b"\r\n20000\r\n" + bytes(MAX_PIECE))
+        assert decoder.take_plain() == ([], False)
+        assert decoder.take_plain() == ([bytes(MAX_PIECE)], True)
+        buffer.feed(bytes(MAX_PIECE - 1))
+        assert decoder.take_plain() == ([], True)
