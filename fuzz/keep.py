@@ -38,8 +38,9 @@ def main() -> None:
         if len(data) <= _LARGEST and not (new := branches(data)) <= taken:
             taken |= new
             kept.append(data)
-    CORPUS.mkdir(exist_ok=True)
-    (CORPUS / f"{path.stem}.txt").write_text("".join(f"{data!r}\n" for data in kept), "ascii")
+    if kept:
+        CORPUS.mkdir(exist_ok=True)
+        (CORPUS / f"{path.stem}.txt").write_text("".join(f"{data!r}\n" for data in kept), "ascii")
     sys.stdout.write(f"{path.stem}: {len(found)} found, {len(kept)} kept\n")
 
 
