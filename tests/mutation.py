@@ -90,14 +90,14 @@ def mutant(room: Path, name: str) -> Mutant:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put examples before properties, which take longer to fail. pytest calls this in the room."""
-    items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis"))
+    """Put what takes longer to fail behind the examples: properties and costs. pytest calls this in the room."""
+    items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis") or "TestCost" in item.nodeid)
 
 
 def is_casing_of_a_codec(it: Mutant) -> bool:
     """Say whether nothing but a codec's name was changed, and that only in its casing."""
     _, was, now = it
-    return any(was.replace(f'"{codec}"', f'"{codec.upper()}"') == now for codec in CODECS)
+    return any(now.replace(f'"{codec.upper()}"', f'"{codec}"') == was for codec in CODECS)
 
 
 def explained(module: str) -> set[Mutant]:

@@ -214,3 +214,25 @@ def test_what_a_client_does_not_say_in_host(value: Any) -> None:  # Any: also wh
     """RT-CONN-2: what the service would refuse; and nothing, for then it has said none."""
     with pytest.raises(Malformed, match="host must be"):
         require_host(value)
+
+
+@pytest.mark.parametrize("value", ["X", "aX", "\xa0", "a\u3000", "\x85a"])
+def test_what_is_no_blank_at_the_ends(value: str) -> None:
+    """Of what Unicode calls blank only two are, for HTTP."""
+    assert is_field_value(value)
+    require_field_value(value, "content_type")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a ", "content_type must be a header value without control characters or outer blanks, got 'a '"),
+        ("ab ", "content_type must be a header value without control characters or outer blanks, got 'ab '"),
+        ("a\ud800", r"content_type must be text that arrives as UTF-8, got 'a\ud800'"),
+    ],
+)
+def test_messages(value: str, message: str) -> None:
+    """Expected, got; of short texts, too, that a shortcut could let pass."""
+    with pytest.raises(Malformed) as caught:
+        require_field_value(value, "content_type")
+    assert str(caught.value) == message
