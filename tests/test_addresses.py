@@ -143,6 +143,23 @@ def test_endpoints_that_are_none(endpoint: str) -> None:
         parse_endpoint(endpoint)
 
 
+def test_only_brackets_are_taken_away() -> None:
+    """Letters at the ends belong to the name."""
+    assert parse_address("XaX:80").host == "XaX"
+    assert parse_endpoint("http://XaX").host == "XaX"
+
+
+@pytest.mark.parametrize("host", ["[x::1]", "[::1x]", "[ ::1]", "[::1 ]"])
+def test_every_character_of_an_ipv6_address_counts(host: str) -> None:
+    """Also the first and the last; the message quotes what came."""
+    with pytest.raises(Malformed) as caught:
+        parse_address(f"{host}:80")
+    assert str(caught.value) == f"expected the Runtime API's address as host:port, got '{host}:80'"
+    with pytest.raises(Malformed) as caught:
+        parse_endpoint(f"http://{host}")
+    assert str(caught.value) == f"expected an endpoint as http://host:port or https://host, got 'http://{host}'"
+
+
 PARTS = ["http", "https", "://", "/", ":", "[", "]", "::1", "127.0.0.1", "a", "80", "0", "65536", " ", "\n", "é", "?"]
 
 

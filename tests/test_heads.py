@@ -15,6 +15,9 @@ from lambda_wire._heads import (
     field_value,
     first_values,
     keeps_alive,
+    field_line,
+    field_value,
+    join_request_head,
     reason_phrase,
 )
 from lambda_wire._malformed import Malformed
@@ -108,3 +111,23 @@ class TestEncode:
         for status in {*map(int, http.HTTPStatus)} - others:
             assert reason_phrase(status) == (newer | ours).get(status, http.HTTPStatus(status).phrase)
         assert encode_response_head(409) == b"HTTP/1.1 409 Conflict\r\n\r\n"
+    def test_heads_of_lines(self) -> None:
+        """The same bytes as of fields; a field without a value is left out."""
+        lines = field_line("Host", "h") + field_line("B", "") + field_line("A", "\udcff")
+        assert join_request_head("GET", "/a", lines) == b"GET /a HTTP/1.1\r\nHost: h\r\nA: \xff\r\n\r\n"
+        assert join_request_head("GET", "/a", lines) == encode_request_head(
+            "GET", "/a", (("Host", "h"), ("A", "\udcff"))
+        )
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ("a\rb", "expected header fields without CR, LF or NUL"),
+            ("a\ud800", r"expected header fields of text, got '\ud800'"),
+        ],
+    )
+    def test_messages(self, value: str, message: str) -> None:
+        """Expected, got."""
+        with pytest.raises(Malformed) as caught:
+            encode_response_head(200, (("A", value),))
+        assert str(caught.value) == message

@@ -138,3 +138,10 @@ class TestStreamingResponse:
     def test_keeps_the_body_to_itself(self) -> None:
         """Bodies stay out of repr."""
         assert repr(StreamingResponse(b"secret")) == "StreamingResponse(content_type='application/octet-stream')"
+
+
+@pytest.mark.parametrize(("body", "name"), [(None, "NoneType"), (7, "int"), ({}, "dict")])
+def test_a_message_says_what_came(body: Body, name: str) -> None:
+    """By its type: it may be large."""
+    with pytest.raises(Malformed, match=f"^body must be bytes, str, or an iterable of them, got {name}$"):
+        HttpResponse(body=body)

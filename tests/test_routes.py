@@ -274,3 +274,27 @@ def test_the_ids_of_the_recordings_are_found_in_their_paths() -> None:
     accepted = [target for _, target, status, _ in recorded("a64") if status == 202]
     assert accepted == [target_of(route_of(BufferedResponse), "a%20b")] == [RESPONSE.format("a%2520b")]
     assert found("") == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("/%X1", "expected two hexadecimal digits after '%' in a request target, got b'X1'"),
+        ("ru/n", "expected a request target that starts with '/' or is a URL, got 'ru/n'"),
+    ],
+)
+def test_messages(target: str, message: str) -> None:
+    """Expected, got."""
+    with pytest.raises(Malformed) as caught:
+        match("GET", target)
+    assert str(caught.value) == message
+
+
+def test_a_slash_stands_on_one_side_of_an_id_only() -> None:
+    """What comes before an id and what comes behind it do not overlap."""
+    assert match("POST", RESPONSE.replace("{}/", "")) == NOT_FOUND
+
+
+def test_a_url_without_a_host_has_a_path() -> None:
+    """As Go's ``url.ParseRequestURI`` has it."""
+    assert isinstance(match("GET", "http:///2018-06-01/runtime/invocation/next"), Match)
