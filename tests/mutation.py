@@ -43,6 +43,7 @@ _OPTIONS = """
 source_paths = ["lambda_wire"]
 only_mutate = ["lambda_wire/{module}.py"]
 also_copy = ["fuzz", "spec"]
+do_not_mutate_patterns = ["case _ as never:", "assert_never"]
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = [
     "--hypothesis-profile=mutation", "--assert=plain", "--tb=no", "-p", "no:cacheprovider", "-p", "tests.mutation",

@@ -204,3 +204,22 @@ def test_a_value_that_is_no_field_value_is_malformed(ask: type) -> None:
     """Whoever hands over such headers learns it from the event itself."""
     with pytest.raises(Malformed, match="content_type"):
         decoded(ask, "r", (("content-type", "a\r\nb: c"),), b"")
+
+
+@pytest.mark.parametrize(
+    ("event", "lines"),
+    [
+        (
+            BufferedResponse(request_id="i", payload=b"", content_type="a/b"),
+            "Content-Type: a/b\r\nContent-Length: 0\r\n",
+        ),
+        (
+            ResponseStarted(request_id="i", content_type="a/b", response_mode="buffered"),
+            "Content-Type: a/b\r\nTransfer-Encoding: chunked\r\n"
+            "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n",
+        ),
+    ],
+)
+def test_a_content_type_comes_first(event: Request, lines: str) -> None:
+    """Of a response that is whole and of one that begins."""
+    assert encode_ask(event) == (lines, b"")
