@@ -38,7 +38,7 @@ def require_json(document: bytes) -> None:
     import json
 
     try:
-        json.loads(document.decode(), parse_constant=_refuse, parse_int=str, parse_float=str)
+        json.loads(document.decode(), parse_constant=_refuse, parse_int=str)
     except (ValueError, RecursionError) as fault:
         raise Malformed(f"expected JSON in UTF-8, got {quote(document)}: {fault}") from fault
 

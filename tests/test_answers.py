@@ -411,3 +411,8 @@ def test_the_recordings_hold_every_kind_of_answer() -> None:
     answers = [answer for capture in RECORDINGS.values() for _, answer in exchanges(capture)]
     assert len(answers) > 200
     assert {int(answer[9:12]) for answer in answers} == {100, 200, 202, 400, 403, 404, 405, 413, 431, 505}
+
+
+def test_an_end_of_restoring_has_no_body() -> None:
+    """Nothing else says what it is."""
+    assert sent(RestoreReady()) == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

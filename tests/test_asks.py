@@ -215,8 +215,10 @@ def test_a_value_that_is_no_field_value_is_malformed(ask: type) -> None:
         ),
         (
             ResponseStarted(request_id="i", content_type="a/b", response_mode="buffered"),
-            "Content-Type: a/b\r\nTransfer-Encoding: chunked\r\n"
-            "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n",
+            (
+                "Content-Type: a/b\r\nTransfer-Encoding: chunked\r\n"
+                "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n"
+            ),
         ),
     ],
 )

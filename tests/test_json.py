@@ -149,3 +149,11 @@ def test_a_constant_that_is_no_json_is_named(constant: str) -> None:
     """So that whoever wrote it finds it."""
     with pytest.raises(Malformed, match=f": {constant} is no JSON$"):
         require_json(f'{{"a": [{constant}]}}'.encode("ascii"))
+
+
+def test_messages() -> None:
+    """Expected, got, why."""
+    with pytest.raises(Malformed, match=r"^expected an event, got '\{': Expecting property name"):
+        parse_json("{", "an event")
+    with pytest.raises(Malformed, match=r"^expected JSON in UTF-8, got b'NaN': NaN is no JSON"):
+        require_json(b"NaN")

@@ -495,3 +495,22 @@ def test_a_response_mode_that_does_not_exist_consumes_a_managed_invocation() -> 
         life.mode_refused("id-1")
     assert managed.attempts == {}
     assert standard.state is State.INVOCATION_RESPONSE
+
+
+def test_a_new_environment_has_no_invocation() -> None:
+    """Its id is empty before the first."""
+    assert StandardLifecycle().request_id == ""
+
+
+def test_only_late_invocations_are_forgotten() -> None:
+    """Not one whose id is used again, and none twice, however many are late after it."""
+    life = managed(invocation("again"), invocation("answered"))
+    life.expire("again")
+    life.invoked(invocation("again"))
+    life.expire("answered")
+    life.refused(BufferedResponse, "answered")
+    for number in range(1001):
+        life.invoked(invocation(f"late-{number}"))
+        life.expire(f"late-{number}")
+    assert life.judge(BufferedResponse, "again", "") is None
+    assert len(life.attempts) == 1001
