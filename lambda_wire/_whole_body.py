@@ -109,7 +109,7 @@ class WholeBody:
         """Return all of it."""
         self._close_memory()
         pieces, self._pieces, self.size = self._pieces, [], 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)  # of one it is that one
 
     def drop(self) -> None:
         """Let its memory go, and take back what was lent."""

@@ -400,3 +400,47 @@ def test_what_lies_across_edges_is_joined_at_linear_cost(size: int) -> None:
 
     for total in (1 << 17, 1 << 18):
         assert copied(total) <= 3 * total
+
+
+class TestEdges:
+    """What lies at the very front, and what comes after a read."""
+
+    def test_skipped_one_after_the_other(self) -> None:
+        """Each time from where the last one ended."""
+        buffer = holding(b"abcdefgh")
+        buffer.skip(2)
+        buffer.skip(3)
+        assert buffer.take(3) == b"fgh"
+
+    def test_nothing_is_left_of_what_was_skipped(self) -> None:
+        """A window of nothing begins at its beginning."""
+        buffer = holding(b"ab")
+        buffer.skip(2)
+        assert buffer.window(1) == (b"", 0)
+
+    def test_a_separator_at_the_front(self) -> None:
+        """Of a new kind, and behind what was read."""
+        buffer = holding(b"\n\n;")
+        assert [buffer.take_until(b"\n", limit=9) for _ in range(2)] == [b"\n"] * 2
+        assert buffer.take_until(b";", limit=9) == b";"
+
+    def test_the_separator_that_ends_first(self) -> None:
+        """Not the longest, and not the last that is looked for."""
+        assert holding(b"abc").take_until(b"b", b"bc", limit=9) == b"ab"
+
+    def test_a_mark_behind_one_byte(self) -> None:
+        """It is seen there, and not at once."""
+        assert holding(b"ab").window_with(b"b", 3, 9) == (b"ab", 0)
+        assert holding(b"ba").window_with(b"b", 3, 9) is None
+
+    def test_a_window_of_what_came_is_what_came(self) -> None:
+        """It is not copied to be looked at."""
+        data = b"abc"
+        assert holding(data).window(2)[0] is data
+
+    def test_nothing_is_left_of_pieces_that_were_taken(self) -> None:
+        """Of two that were kept as they came."""
+        buffer = holding(bytes(5000))
+        buffer.feed(bytes(5000))
+        assert buffer.take(10_000) == bytes(10_000)
+        assert buffer.piece() == (b"", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
@@ -529,3 +530,33 @@ class TestFuzz:
         """What functions return, whole and as a prelude."""
         one_input(json.dumps(result).encode())
         one_input(json.dumps(result).encode() + DELIMITER)
+
+
+def test_times_are_utc_wherever_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event says so."""
+    monkeypatch.setenv("TZ", "EST5")
+    time.tzset()
+    try:
+        assert part(function_url_event(request()), "requestContext", "time") == "15/Sep/2026:11:53:38 +0000"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(("body", "sent"), [([1, 2], b"[1,2]"), ({"a": "\u00e9", "b": 1}, '{"a":"é","b":1}'.encode())])
+def test_a_body_of_json_is_compact(body: object, sent: bytes) -> None:
+    """Between its items, too."""
+    assert buffered_response(json.dumps({"statusCode": 200, "body": body}).encode())[2] == sent
+
+
+def test_what_is_no_base64_does_not_count() -> None:
+    """Not among the digits either, of which a lone last one is dropped."""
+    result = {"statusCode": 200, "body": "aGkxa!", "isBase64Encoded": True}
+    assert buffered_response(json.dumps(result).encode())[2] == b"hi1"
+
+
+def test_the_message_about_multi_value_headers() -> None:
+    """It says where they work, and what is answered here."""
+    with pytest.raises(Malformed) as caught:
+        streamed_head(Prelude(multi_value_headers=(("a", ("b",)),)))
+    assert str(caught.value) == ("multiValueHeaders work behind API Gateway REST APIs only: a function URL answers 500")

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lambda_wire._malformed import Malformed
-from lambda_wire._whole_body import WholeBody
+from lambda_wire._whole_body import WholeBody, _Memory
 
 LARGE = 65_536
 """From how many bytes on a piece gets memory of its own."""
@@ -266,3 +266,29 @@ def test_what_is_dropped_is_taken_back() -> None:
     assert body.receive_buffer is None
     with pytest.raises(ValueError, match="released"):
         len(lent)
+
+
+def test_what_is_dropped_is_gone() -> None:
+    """Nothing is left to be taken."""
+    body = WholeBody(1 << 20, "a body")
+    body.add(b"begun", 1 << 19)
+    body.drop()
+    assert body.take() == b""
+
+
+def test_memory_that_is_lent_may_be_closed() -> None:
+    """As a collector does; then it goes with the view."""
+    memory = _Memory(b"abc")
+    with memory.getbuffer() as view:
+        memory.close()
+        assert bytes(view) == b"abc"
+
+
+@pytest.mark.parametrize("size", [1, LARGE])
+def test_one_piece_is_not_copied(size: int) -> None:
+    """It is given as the bytes that hold it."""
+    body = new()
+    body.add(bytes(size))
+    body._close_memory()
+    (piece,) = body._pieces
+    assert body.take() is piece
