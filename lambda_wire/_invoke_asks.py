@@ -130,4 +130,4 @@ def _client_context(encoded: str) -> str:
         return ""
     decoded = a2b_base64(encoded, strict_mode=True)
     require_json(decoded)
-    return decoded.decode().translate(_CONTROLS_TO_BLANKS).strip(" \t")
+    return decoded.decode().translate(_CONTROLS_TO_BLANKS).strip()

@@ -317,3 +317,16 @@ def test_whatever_comes_is_taken_or_refused(headers: dict[str, str], payload: by
     """No field value and no body is beyond words, and what is taken can be said again."""
     asked = decoded(*headers.items(), payload=payload, streaming=streaming)
     assert isinstance(asked, InvokeRefused) or read(asked) == asked
+
+
+def test_another_method_is_told_which() -> None:
+    """And why."""
+    refused = decode_invoke(TARGET, "GET", (), b"")
+    assert isinstance(refused, InvokeRefused)
+    assert (refused.status, refused.message) == (405, "Invoke is a POST")
+
+
+def test_a_url_in_the_query_is_no_authority() -> None:
+    """Only what comes before the path is taken from an absolute target."""
+    found = find_invoke("http://h/2015-03-31/functions/f/invocations?a=b://c/d&Qualifier=1")
+    assert found == InvokeTarget(function_name="f", qualifier="1", streaming=False)

@@ -816,3 +816,45 @@ class TestFraming:
         assert server(Turn.ANSWERING).end_answer() == [b"0\r\n\r\n"]
         assert server(Turn.ANSWERING, size=0).end_answer() == []
         assert server(Turn.ANSWERING, status=204).end_answer() == []
+
+
+class TestEdges:
+    """What begins in parts, what nobody asked for, and what is said of a refusal."""
+
+    def test_a_request_in_parts(self) -> None:
+        """It is being sent until its end goes out."""
+        turns = client()
+        turns.start_request("POST", whole=False)
+        assert turns.turn is Turn.SENDING
+        assert turns.sending
+
+    @pytest.mark.parametrize(("status", "refused"), [(399, True), (400, False), (401, False)])
+    def test_only_refusals_come_unasked(self, status: int, refused: bool) -> None:
+        """A server says them when it gives up an idle connection; what says anything else is out of step."""
+        turns = client()
+        turns.receive_data(encode_response_head(status, (("Content-Length", "0"),)))
+        if refused:
+            with pytest.raises(Malformed, match=f"got a response with status {status}"):
+                turns.next_part()
+        else:
+            assert isinstance(turns.next_part(), ResponseHead)
+
+    def test_messages_of_refused_acts(self) -> None:
+        """What, when, and whether the connection is to be closed."""
+        turns = client(Turn.SENDING)
+        with pytest.raises(LocalProtocolError) as caught:
+            turns.require(Act.REQUEST_STARTED, "a request")
+        assert str(caught.value) == f"a request may not be sent while the connection is {Turn.SENDING.value}"
+        turns.abandon()
+        with pytest.raises(LocalProtocolError) as caught:
+            turns.require(Act.REQUEST_STARTED, "a request")
+        assert str(caught.value) == (
+            f"a request may not be sent while the connection is {Turn.CLOSED.value}, and the connection must be closed"
+        )
+
+    @pytest.mark.parametrize(("keeps", "parts"), [({}, [b"hi"]), ({"keep_boundaries": True}, [])])
+    def test_boundaries_are_kept_when_that_is_wanted(self, keeps: dict[str, bool], parts: list[bytes]) -> None:
+        """Then a chunk that is not whole waits."""
+        turns = ServerTurns("client", **keeps)
+        turns.receive_data(request(b"Transfer-Encoding: chunked") + b"5\r\nhi")
+        assert parts_of(turns)[1:] == parts
