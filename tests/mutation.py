@@ -105,8 +105,8 @@ def explained(module: str) -> tuple[set[Mutant], set[str]]:
     """Return what is known to survive in a module: mutants, and functions of which any may."""
     told = [it for it in tomllib.loads(EXPLAINED.read_text("utf-8"))["mutant"] if it["why"]]
     told = [it for it in told if it["function"].startswith(f"{module}.")]
-    mutants = {(it["function"], it["was"].strip(), it["now"].strip()) for it in told if "was" in it}
-    return mutants, {it["function"] for it in told if "was" not in it}
+    mutants = {(it["function"], it["was"].strip(), it["now"].strip()) for it in told if it.get("was")}
+    return mutants, {it["function"] for it in told if not it.get("was")}
 
 
 def main() -> int:

@@ -325,3 +325,56 @@ class TestResponseChunks:
         """What one may not hold, none of many may."""
         with pytest.raises(Malformed):
             response_chunks((b"a", wrong))
+
+    def test_the_same_words(self) -> None:
+        """What came is said."""
+        with pytest.raises(Malformed, match="^data must be bytes, got bytearray$"):
+            response_chunks((b"a", bytearray(b"x")))  # type: ignore[arg-type]  # the check under test
+
+
+@pytest.mark.parametrize(("kind", "name"), HEADER_FIELDS, ids=lambda part: getattr(part, "__name__", part))
+def test_a_message_begins_with_the_field(kind: type, name: str) -> None:
+    """As it is called in the event; and what may stand in a field may stand in this one."""
+    with pytest.raises(Malformed, match=f"^{name} must be a header value"):
+        full(kind, **{name: "a\n"})
+    assert getattr(full(kind, **{name: "a b"}), name) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, fields in FULL.items() for name, value in fields.items() if isinstance(value, bytes)],
+    ids=lambda part: getattr(part, "__name__", None),
+)
+def test_a_message_begins_with_the_payload(kind: type, name: str) -> None:
+    """As it is called in the event."""
+    with pytest.raises(Malformed, match=f"^{name} must be bytes, got list$"):
+        full(kind, **{name: []})
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        (Invocation, {"headers": (("a b", ""),)}, "a header name must be a token, got 'a b'"),
+        (
+            Invocation,
+            {"headers": (("X-A", ""),)},
+            "another header of an invocation has a lower-case name that no field has, got 'X-A'",
+        ),
+        (Invocation, {"deadline_ms": -1}, "deadline_ms must be an integer from 0 to 9999999999999999999, got -1"),
+        (Invocation, {"request_id": ""}, "request_id must not be empty: it is the path of the answer"),
+        (Invocation, {"headers": []}, "headers must be a tuple of pairs, got list"),
+        (ResponseStarted, {"response_mode": "x"}, "response_mode must be 'streaming' or 'buffered', got 'x'"),
+        (ResponseChunk, {"data": b""}, "a chunk must hold at least one byte: an empty chunk ends the stream"),
+        (
+            ResponseFailed,
+            {"error_type": ""},
+            "error_type must not be empty: without it the service takes the stream for complete",
+        ),
+        (Refused, {"status": 200}, "the status of a refusal must be an integer from 400 to 599, got 200"),
+    ],
+)
+def test_messages(kind: type, wrong: dict[str, object], message: str) -> None:
+    """Expected, got."""
+    with pytest.raises(Malformed) as caught:
+        full(kind, **wrong)
+    assert str(caught.value) == message

@@ -27,7 +27,7 @@ from lambda_wire._invoke import InvokeConnection
 from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswer, InvokeAnswered, InvokeAsked, InvokeRefused
 from lambda_wire._invoke_service import InvokeServiceConnection
 from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead, ResponseHead
-from lambda_wire._plain_heads import plain_request, plain_response
+from lambda_wire._plain_heads import counted_response, plain_request, plain_response
 from lambda_wire._signals import Role
 from tests.aws_sdk import lambda_client
 from tests.capture import Capture, Direction, Step, load_all
@@ -567,3 +567,28 @@ def test_awss_runtime_client(tmp_path: Path) -> None:
     asked = [head.split(b" ")[:2] for head in service.heads]
     assert [words[1].rpartition(b"/")[2] for words in asked[:5]] == [b"next", b"response", b"next", b"error", b"next"]
     assert [head for head in service.heads if not is_plain(head)] == []
+
+
+class TestCounted:
+    """An answer whose body is counted and not the last, told at once; whatever is else is for others."""
+
+    @pytest.mark.parametrize("more", ["", "x" * 300])
+    def test_counted(self, more: str) -> None:
+        """Status, fields and size, of a short head and of a long one."""
+        head = f"HTTP/1.1 205 A\r\nContent-Length: 7\r\nx-a:  {more}\r\n\r\n".encode()
+        assert counted_response(head) == (205, (("content-length", "7"), ("x-a", more)), 7)
+        assert counted_response(head.replace(b"205", b"305")) is not None
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.1 204 A\r\nContent-Length: 7\r\n\r\n",
+            b"HTTP/1.1 304 A\r\nContent-Length: 7\r\n\r\n",
+            b"HTTP/1.1 200 A\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
+            b"HTTP/1.1 200 A\r\nX-A: 7\r\n\r\n",
+            b"HTTP/1.1 100 A\r\nContent-Length: 7\r\n\r\n",
+        ],
+    )
+    def test_for_others(self, head: bytes) -> None:
+        """Without a body, the last, not counted, or not plain."""
+        assert counted_response(head) is None
