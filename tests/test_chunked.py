@@ -649,3 +649,52 @@ class TestEdges:
         assert decoder.take_plain() == ([bytes(MAX_PIECE)], True)
         buffer.feed(bytes(MAX_PIECE - 1))
         assert decoder.take_plain() == ([], True)
+
+
+class TestOddSizeLines:
+    """What extensions may cost, to the byte, and size lines that are nearly right."""
+
+    HEAVY = b"3" + b";" * 1043 + b"\r\nabc\r\n"
+    """1,024 bytes of excess: the line's 1,046, less 16 and twice the data."""
+
+    def test_excess(self) -> None:
+        """16,384 bytes may be carried beside the data, and not one more; what is spared before does not count."""
+        fits = b"3;e\r\nabc\r\n" + self.HEAVY * 16
+        assert read(fits)[3] == ""
+        fault = fault_of(fits + b"3" + b";" * 20 + b"\r\nabc\r\n")
+        assert (fault.reason, fault.at) == ("chunk extensions outweigh the data by more than 16384 bytes", len(fits))
+        assert read(fits + b"3" + b";" * 19 + b"\r\nabc\r\n")[3] == ""
+
+    def test_data_outweighs_excess(self) -> None:
+        """That of plain chunks, too."""
+        assert read(self.HEAVY * 16 + encode_chunk(bytes(100)) + b"3" + b";" * 30 + b"\r\nabc\r\n")[3] == ""
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            (b"5\r;\r\n", r"a chunk's size line must end in CRLF and hold no other CR, got b'5\r;\r\n' (at byte 0)"),
+            (b"5X\r\n", "a chunk's size must be 1-16 hex digits, got b'5X' (at byte 0)"),
+            (b"5\x0b\r\n", r"a chunk's size must be 1-16 hex digits, got b'5\x0b' (at byte 0)"),
+        ],
+    )
+    def test_messages(self, line: bytes, message: str) -> None:
+        """Expected, got, where."""
+        assert str(fault_of(line + b"abcde\r\n")) == message
+
+    def test_the_end_of_data_is_looked_for_where_data_end(self) -> None:
+        """Not at the front of what the buffer still holds."""
+        buffer = Buffer()
+        buffer.feed(b"\r\n5\r\nabcdeXX1\r\nx\r\n")
+        buffer.skip(2)
+        decoder = ChunkDecoder(buffer)
+        with pytest.raises(Malformed) as caught:
+            read_on(decoder, buffer, [b"y"])
+        assert str(caught.value) == r"a chunk's data must be followed by b'\r\n', got b'XX' (at byte 10)"
+
+    def test_chunks_that_came_apart(self) -> None:
+        """They are read together, from pieces that the buffer keeps as they came."""
+        buffer = Buffer()
+        for _ in range(3):
+            buffer.feed(encode_chunk(bytes(2000)))
+        decoder = ChunkDecoder(buffer, keep_boundaries=True)
+        assert [decoder.next_piece() for _ in range(4)] == [bytes(2000)] * 3 + [None]

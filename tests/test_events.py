@@ -328,7 +328,7 @@ class TestResponseChunks:
 
     def test_the_same_words(self) -> None:
         """What came is said."""
-        with pytest.raises(Malformed, match="^data must be bytes, got bytearray$"):
+        with pytest.raises(Malformed, match=r"^data must be bytes, got bytearray$"):
             response_chunks((b"a", bytearray(b"x")))  # type: ignore[arg-type]  # the check under test
 
 

@@ -284,3 +284,31 @@ def test_defaults_are_what_the_wire_means_by_nothing() -> None:
     )  # fmt: skip
     assert (InvokeAnswered().status, InvokeAnswered().content_type) == (200, "application/json")
     assert InvokeComplete() == InvokeComplete(error_code="", error_details="", log_result="")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        (InvokeAsked, {"streaming": 1}, "streaming must be a bool, got int"),
+        (InvokeAsked, {"headers": []}, "headers must be a tuple of pairs, got list"),
+        (InvokeAsked, {"headers": ("ab",)}, "a header must be a pair of name and value, got 'ab'"),
+        (
+            InvokeAsked,
+            {"headers": (("X-A", ""),)},
+            "the name of a header must be a token in lower case, got 'X-A'",
+        ),
+        (InvokeRefused, {"error_type": "a:b"}, "error_type must be a name such as ServiceException, got 'a:b'"),
+    ],
+)
+def test_messages(kind: Any, wrong: dict[str, object], message: str) -> None:
+    """Expected, got."""
+    least = {InvokeAsked: {"function_name": "f"}, InvokeRefused: {"status": 599}}[kind]
+    with pytest.raises(Malformed) as caught:
+        kind(**(least | wrong))
+    assert str(caught.value) == message
+
+
+def test_the_last_status() -> None:
+    """It is one of the range."""
+    assert InvokeRefused(status=599).status == 599
+    assert InvokeAnswered(status=299, payload=b"").status == 299
