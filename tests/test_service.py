@@ -988,3 +988,61 @@ def test_http_1_0_that_asks_to_be_kept_is_told_that_it_is() -> None:
     service.next_event()
     assert b"\r\nConnection: keep-alive\r\n" in service.send(Pong())
     assert not service.must_close
+
+
+class TestEdges:
+    """Which invocation it is about, what HEAD hears, and what is said of an answer that may not be given."""
+
+    def test_a_managed_invocation_is_over_by_its_own_id(self) -> None:
+        """When its mode does not exist, and when its connection is lost."""
+        lost, refused = ManagedLifecycle(), ManagedLifecycle()
+        for lifecycle in (lost, refused):
+            lifecycle.invoked(INVOCATION)
+            lifecycle.invoked(Invocation(request_id="other", payload=b""))
+        service = ServiceConnection(refused)
+        service.receive_data(post(RESPONSE, b"Lambda-Runtime-Function-Response-Mode: odd\r\n", chunks=(b"a",)))
+        heard(service)
+        assert [*refused.attempts] == ["other"]
+        service = ServiceConnection(lost)
+        service.receive_data(RESPONSE_WHOLE)
+        heard(service)
+        service.abandon()
+        assert [*lost.attempts] == ["other"]
+
+    def test_head_hears_no_body(self) -> None:
+        """It is only counted."""
+        service = new()
+        service.receive_data(b"HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert heard(service) == [Violation(reply=NOT_FOUND)]
+        said = service.send(NOT_FOUND)
+        assert b"\r\nContent-Length: 19\r\n" in said
+        assert said.endswith(b"\r\n\r\n")
+
+    @pytest.mark.parametrize(
+        ("wire", "answer", "message"),
+        [
+            (b"", Pong(), "Pong may not be sent while the connection is CLOSED, and the connection must be closed"),
+            (
+                b"",
+                Continue(),
+                "Continue may not be sent while the connection is CLOSED, and the connection must be closed",
+            ),
+            (get(API + b"nothing"), Pong(), f"expected the refusal {NOT_FOUND!r} to be sent, got Pong"),
+            (RESPONSE_WHOLE[:-1], Pong(), "Pong may not be sent before the request is complete"),
+            (RESPONSE_WHOLE[:-1], Continue(), "Continue may not be sent when it was not asked for"),
+            (RESPONSE_WHOLE, Pong(), "Pong does not answer BufferedResponse"),
+            (
+                NEXT,
+                Invocation(request_id="other", payload=b""),
+                "an invocation may not be sent while the environment holds another",
+            ),
+        ],
+    )
+    def test_messages(self, wire: bytes, answer: Answer, message: str) -> None:
+        """What may not be sent, and why not now."""
+        service = new(busy())
+        service.receive_data(wire)
+        heard(service)
+        with pytest.raises(LocalProtocolError) as caught:
+            service.send(answer)
+        assert str(caught.value) == message
