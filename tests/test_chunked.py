@@ -687,9 +687,14 @@ class TestOddSizeLines:
         buffer.feed(b"\r\n5\r\nabcdeXX1\r\nx\r\n")
         buffer.skip(2)
         decoder = ChunkDecoder(buffer)
+        assert decoder.next_piece() == b"abcde"
         with pytest.raises(Malformed) as caught:
-            read_on(decoder, buffer, [b"y"])
+            decoder.next_piece()
         assert str(caught.value) == r"a chunk's data must be followed by b'\r\n', got b'XX' (at byte 10)"
+
+    def test_no_trailers_yet(self) -> None:
+        """Before the end there are none, rather than nothing."""
+        assert ChunkDecoder(Buffer()).trailers == ()
 
     def test_chunks_that_came_apart(self) -> None:
         """They are read together, from pieces that the buffer keeps as they came."""

@@ -302,7 +302,7 @@ def test_defaults_are_what_the_wire_means_by_nothing() -> None:
 )
 def test_messages(kind: Any, wrong: dict[str, object], message: str) -> None:
     """Expected, got."""
-    least = {InvokeAsked: {"function_name": "f"}, InvokeRefused: {"status": 599}}[kind]
+    least: dict[str, object] = {"function_name": "f"} if kind is InvokeAsked else {"status": 599}
     with pytest.raises(Malformed) as caught:
         kind(**(least | wrong))
     assert str(caught.value) == message
