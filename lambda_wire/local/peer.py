@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Final, TypeVar
 
 from lambda_wire._types import BytesLike
 
 __all__ = ["Peer"]
 
+_T = TypeVar("_T")
 _READ: Final = 65_536
 _LINGER_S: Final = 2.0
 _JOINED: Final = 262_144
@@ -29,11 +30,6 @@ class Peer:
         name = writer.get_extra_info("peername")
         self.address: str = str(name[0]) if name else ""
 
-    @property
-    def at_eof(self) -> bool:
-        """Whether he has said that no more comes, and all of it was read."""
-        return self._reader.at_eof()
-
     async def read(self) -> bytes:
         """Return what he sends next; ``b""`` when no more comes.
 
@@ -41,6 +37,23 @@ class Peer:
             OSError: The connection is lost.
         """
         return await self._reader.read(_READ)
+
+    async def read_unless(self, news: asyncio.Future[_T]) -> bytes | None:
+        """Return what ``read`` does, or ``None`` when ``news`` came first and more may come from him.
+
+        Raises:
+            OSError: The connection is lost.
+        """
+        read = asyncio.ensure_future(self.read())
+        either: set[asyncio.Future[_T] | asyncio.Future[bytes]] = {news, read}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            read.cancel()
+        await asyncio.wait({read})
+        if read.cancelled():
+            return b"" if self._reader.at_eof() else None
+        return read.result()
 
     async def write(self, buffers: list[BytesLike]) -> None:
         """Send everything, and wait while he does not take it.

@@ -289,18 +289,10 @@ class _Conversation:
             ``False`` when the runtime has left, even if the answer is there: it keeps for its next poll, or for the
             next runtime.
         """
-        read = asyncio.ensure_future(self._peer.read())
-        either: set[asyncio.Future[Handover] | asyncio.Future[bytes]] = {poll, read}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            read.cancel()
-        await asyncio.wait({read})
-        if read.cancelled():
-            return not self._peer.at_eof
-        data = read.result()
-        self._connection.receive_data(data)
-        return bool(data)
+        data = await self._peer.read_unless(poll)
+        if data is not None:
+            self._connection.receive_data(data)
+        return data != b""
 
     async def _send(self, answer: Answer) -> None:
         buffers = self._connection.send_buffers(answer)
