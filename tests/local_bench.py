@@ -67,6 +67,11 @@ class Bench:
         await embedded.start()
         return embedded
 
+    @property
+    def port(self) -> int:
+        """Where callers are served."""
+        return self._embedded.port
+
     def _say(self, line: str) -> None:
         with self._said:
             self.lines.append(line)
@@ -89,7 +94,7 @@ class Bench:
         return self._callers.submit(self._call, payload, request_id, tail)
 
     def _call(self, payload: str, request_id: str, tail: bool) -> tuple[http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._embedded.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             path = "/2015-03-31/functions/function/invocations"
             headers = {"X-Amzn-RequestId": request_id, "X-Amz-Log-Type": "Tail" if tail else "None"}

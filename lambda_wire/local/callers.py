@@ -6,7 +6,7 @@ import asyncio
 import http
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from lambda_wire._errors import RemoteProtocolError
 from lambda_wire._events import ConnectionClosed, Continue, Refused
@@ -23,13 +23,16 @@ __all__ = ["AnswerInvoke", "AnswerOther", "Caller", "serve_caller"]
 AnswerInvoke: TypeAlias = "Callable[[InvokeAsked, Caller], Awaitable[None]]"
 AnswerOther: TypeAlias = "Callable[[OtherAsked, Caller], Awaitable[None]]"
 
+_MOST_AHEAD: Final = 65_536
+"""How much of what a caller sends ahead is read while his call waits."""
+
 
 class Caller:
     """Who is answered. One who has left is not told anything more: the function runs on, as on AWS.
 
     Attributes:
         address: His IP address.
-        cut_off: Whether his connection was closed in the middle of an answer.
+        cut_off: Whether his connection was closed before he was answered whole.
     """
 
     def __init__(self, peer: Peer, connection: InvokeServiceConnection) -> None:
@@ -42,6 +45,28 @@ class Caller:
     async def send(self, answer: InvokeAnswer | Refused | Continue) -> None:
         """Answer an Invoke."""
         await self._write(self._connection.send_buffers(answer, date=_now()))
+
+    async def stays_for(self, begun: asyncio.Future[None]) -> bool:
+        """Wait until his call has begun; ``False`` when he left before. What he sends meanwhile is for later.
+
+        Who has ended only his half counts as gone: nothing else is heard of whoever has closed his connection, until
+        he is answered. Who sends much ahead is believed to stay, so that no more of it has to be read.
+        """
+        ahead = 0
+        while not begun.done():
+            if ahead >= _MOST_AHEAD:
+                await asyncio.wait({begun})
+                break
+            try:
+                data = await self._peer.read_unless(begun)
+            except OSError:
+                data = b""
+            if data == b"":
+                break
+            if data is not None:
+                self._connection.receive_data(data)
+                ahead += len(data)
+        return begun.done()
 
     # -- plain HTTP
 
@@ -71,7 +96,7 @@ class Caller:
         await self._write(self._connection.turns.end_answer())
 
     def cut(self) -> None:
-        """Close the connection in the middle of the body, after what was written: the caller is to notice."""
+        """Close the connection after what was written, answered or not: the caller is to notice."""
         self.cut_off = True
         self._connection.abandon()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from typing import Final
 
 from lambda_wire import _names as names
@@ -32,6 +31,7 @@ from lambda_wire._types import Headers
 from lambda_wire.local.call import Call, Failure, Started, fresh_request_id, fresh_trace_id
 from lambda_wire.local.callers import Caller
 from lambda_wire.local.failures import STOPPED
+from lambda_wire.local.pool import Pool
 from lambda_wire.local.report import Report
 
 __all__ = ["answer_url"]
@@ -50,10 +50,8 @@ _CUT: Final = "The response had begun. The caller's connection was cut, as AWS d
 _STOPPED: Final = "The response had begun. The caller's connection was cut, because the embedded Lambda was stopped."
 
 
-async def answer_url(
-    request: OtherAsked, caller: Caller, submit: Callable[[Call], None], report: Report, port: int
-) -> None:
-    """Answer one request to the function URL; ``submit`` runs a call."""
+async def answer_url(request: OtherAsked, caller: Caller, pool: Pool, report: Report, port: int) -> None:
+    """Answer one request to the function URL with what a call of the function brings."""
     request_id = fresh_request_id()
     root = fresh_trace_id()
     given = field_value(request.headers, names.X_AMZN_TRACE_ID.lower())
@@ -65,8 +63,8 @@ async def answer_url(
         return
     trace_id = given or f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
     call = Call(payload, request_id=request_id, trace_id=trace_id)
-    submit(call)
-    await _UrlAnswer(call, caller, report).give()
+    if await pool.begin(call, caller):
+        await _UrlAnswer(call, caller, report).give()
 
 
 def _event(request: OtherAsked, source_ip: str, request_id: str, trace_id: str, port: int) -> dict[str, object]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import string
 from base64 import b64encode
-from collections.abc import Callable
 from typing import Final
 
 from lambda_wire import _limits as limits
@@ -18,6 +17,7 @@ from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsk
 from lambda_wire._types import Headers
 from lambda_wire.local.call import Call, fresh_request_id
 from lambda_wire.local.callers import Caller
+from lambda_wire.local.pool import Pool
 
 __all__ = ["answer_invoke"]
 
@@ -33,8 +33,8 @@ _MOST_DETAILS: Final = limits.MAX_EVENT_STREAM_PAYLOAD // 16
 _OF_A_STREAM: Final[Headers] = ((names.X_AMZN_REMAPPED_CONTENT_LENGTH.lower(), "0"),)
 
 
-async def answer_invoke(asked: InvokeAsked, caller: Caller, submit: Callable[[Call], None]) -> None:
-    """Answer one call; ``submit`` runs it."""
+async def answer_invoke(asked: InvokeAsked, caller: Caller, pool: Pool) -> None:
+    """Answer one call with what the function brings. Nobody waits for one of the type ``Event``: it is run anyway."""
     request_id = _request_id(asked.headers)
     if asked.invocation_type == "DryRun" and not asked.streaming:
         await caller.send(InvokeAnswered(status=204, content_type="", request_id=request_id))
@@ -47,12 +47,14 @@ async def answer_invoke(asked: InvokeAsked, caller: Caller, submit: Callable[[Ca
         tenant_id=asked.tenant_id,
         max_stream=limits.MAX_STREAM if asked.streaming else limits.MAX_PAYLOAD,
     )
-    submit(call)
-    if asked.streaming:
-        await _stream(call, asked, caller)
-    elif asked.invocation_type == "Event":
+    if asked.invocation_type == "Event" and not asked.streaming:
+        pool.submit(call)
         call.discard()
         await caller.send(InvokeAnswered(status=202, content_type="", request_id=request_id))
+    elif not await pool.begin(call, caller):
+        return
+    elif asked.streaming:
+        await _stream(call, asked, caller)
     else:
         await caller.send(await _answer(call, asked))
 

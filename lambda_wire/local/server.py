@@ -54,7 +54,7 @@ class EmbeddedLambda:
             Environment(timeout_s, launch, report, concurrency=concurrency, simulate_bandwidth=simulate_bandwidth)
             for _ in range(environments)
         ]
-        self._pool = Pool(made, slots=concurrency)
+        self._pool = Pool(made, report, slots=concurrency)
         self._listener: Listener | None = None
         self._host = ""
 
@@ -70,7 +70,7 @@ class EmbeddedLambda:
         return self._listener.port if self._listener is not None else 0
 
     @property
-    def submit(self) -> Callable[[Call], None]:
+    def submit(self) -> Callable[[Call], object]:
         """Runs a call without HTTP."""
         return self._pool.submit
 
@@ -93,7 +93,7 @@ class EmbeddedLambda:
         await serve_caller(reader, writer, self._invoke, self._answer_url)
 
     async def _invoke(self, asked: InvokeAsked, caller: Caller) -> None:
-        await answer_invoke(asked, caller, self._pool.submit)
+        await answer_invoke(asked, caller, self._pool)
 
     async def _answer_url(self, request: OtherAsked, caller: Caller) -> None:
-        await answer_url(request, caller, self._pool.submit, self._report, self.port)
+        await answer_url(request, caller, self._pool, self._report, self.port)

@@ -32,7 +32,7 @@ class LoopThread:
         self._loop.run_forever()
         self._loop.close()
 
-    def call(self, what: Callable[[Call], None], call: Call) -> None:
+    def call(self, what: Callable[[Call], object], call: Call) -> None:
         """Have something done in the loop."""
         self._loop.call_soon_threadsafe(what, call)
 
