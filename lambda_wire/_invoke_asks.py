@@ -19,7 +19,15 @@ from lambda_wire._percents import UNRESERVED, decode_percents, encode_percents
 from lambda_wire._record import record
 from lambda_wire._types import Headers
 
-__all__ = ["InvokeTarget", "decode_invoke", "encode_invoke", "find_invoke", "invoke_target", "too_large"]
+__all__ = [
+    "InvokeTarget",
+    "decode_invoke",
+    "encode_invoke",
+    "find_invoke",
+    "invoke_target",
+    "too_large",
+    "too_large_for_url",
+]
 
 _CLIENT_CONTEXT: Final = names.X_AMZ_CLIENT_CONTEXT.lower()
 _INVOCATION_TYPE: Final = names.X_AMZ_INVOCATION_TYPE.lower()
@@ -118,6 +126,11 @@ def too_large(limit: int) -> InvokeRefused:
     """Return what the service says of an event above the limit."""
     message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
     return InvokeRefused(status=413, error_type=names.REQUEST_TOO_LARGE, message=message)
+
+
+def too_large_for_url(limit: int) -> InvokeRefused:
+    """Return what a function URL says of an event above the limit (FU-EVENT-39)."""
+    return InvokeRefused(status=413, message=f"Request must be smaller than {limit} bytes")
 
 
 def _bad_content(message: str) -> InvokeRefused:

@@ -15,7 +15,7 @@ from lambda_wire._event_stream import event_stream_buffers
 from lambda_wire._events import ConnectionClosed, Continue, ContinueAsked, Refused
 from lambda_wire._heads import encode_response_head, field_value, reason_phrase
 from lambda_wire._invoke_answers import encode_accepted, encode_answered, encode_message, encode_refusal
-from lambda_wire._invoke_asks import InvokeTarget, decode_invoke, find_invoke, too_large
+from lambda_wire._invoke_asks import InvokeTarget, decode_invoke, find_invoke, too_large, too_large_for_url
 from lambda_wire._invoke_events import (
     InvokeAccepted,
     InvokeAnswer,
@@ -121,7 +121,7 @@ class InvokeServiceConnection(ServerRole[InvokeRefused]):
         return ContinueAsked()
 
     def _refuse(self) -> None:
-        self._refusal = too_large(self._max_payload)
+        self._refusal = (too_large_for_url if self._target is None else too_large)(self._max_payload)
         self._body.drop()
 
     def _violation(self, refusal: InvokeRefused) -> InvokeViolation:

@@ -16,6 +16,7 @@ from lambda_wire._invoke_asks import (
     find_invoke,
     invoke_target,
     too_large,
+    too_large_for_url,
 )
 from lambda_wire._invoke_events import InvokeAsked, InvokeRefused
 from lambda_wire._limits import MAX_ASYNC_EVENT
@@ -256,6 +257,11 @@ class TestReads:
             error_type="RequestTooLargeException",
             message="Request must be smaller than 6291456 bytes for the InvokeFunction operation",
         )
+
+    def test_too_large_for_a_url(self) -> None:
+        """Neither an error nor an operation has a name there (FU-EVENT-39)."""
+        message = "Request must be smaller than 6291456 bytes"
+        assert too_large_for_url(6291456) == InvokeRefused(status=413, message=message)
 
 
 def test_a_durable_execution_is_carried() -> None:

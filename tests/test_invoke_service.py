@@ -21,7 +21,7 @@ from fuzz.fuzz_invoke_service import (
 )
 from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
 from lambda_wire._events import Accepted, ConnectionClosed, Continue, ContinueAsked, Refused
-from lambda_wire._invoke_asks import too_large
+from lambda_wire._invoke_asks import too_large, too_large_for_url
 from lambda_wire._invoke_events import (
     InvokeAccepted,
     InvokeAnswered,
@@ -47,6 +47,10 @@ STREAM_ASKED = InvokeAsked(function_name="f", payload=b"{}", streaming=True)
 CLOSED = ConnectionClosed()
 LIMIT = 16
 TOO_LARGE = InvokeViolation(reply=too_large(LIMIT))
+TOO_LARGE_FOR_URL = InvokeViolation(reply=too_large_for_url(LIMIT))
+TOO_LARGE_DOCUMENT = (
+    b'{"Type":"User","message":"Request must be smaller than 16 bytes for the InvokeFunction operation"}'
+)
 EXPECT = b"Expect: 100-continue\r\n"
 DATE = "Sat, 21 Nov 2026 09:30:16 GMT"
 
@@ -224,17 +228,30 @@ class TestAsks:
 class TestTooLarge:
     """An event above the limit: 413, and the connection goes on if it can."""
 
-    @pytest.mark.parametrize("path", [WHOLE, STREAMED, b"/", b"/a?b"])
+    @pytest.mark.parametrize(
+        ("path", "event", "error_type", "document"),
+        [
+            (WHOLE, TOO_LARGE, b"\r\nX-Amzn-ErrorType: RequestTooLargeException", TOO_LARGE_DOCUMENT),
+            (STREAMED, TOO_LARGE, b"\r\nX-Amzn-ErrorType: RequestTooLargeException", TOO_LARGE_DOCUMENT),
+            (b"/", TOO_LARGE_FOR_URL, b"", b'{"Message":"Request must be smaller than 16 bytes"}'),
+            (b"/a?b", TOO_LARGE_FOR_URL, b"", b'{"Message":"Request must be smaller than 16 bytes"}'),
+        ],
+    )
     @pytest.mark.parametrize("body", [b"x" * (LIMIT + 1), b"x" * 500])
-    def test_read_to_its_end(self, path: bytes, body: bytes) -> None:
-        """Who only reads after he wrote hears of it; a request that is no Invoke likewise (IN-ERROR-17)."""
+    def test_read_to_its_end(
+        self, path: bytes, event: InvokeViolation, error_type: bytes, document: bytes, body: bytes
+    ) -> None:
+        """Who only reads after he wrote hears of it; what is no Invoke is answered as by a URL.
+
+        It shows IN-ERROR-17, FU-EVENT-39.
+        """
         for wire in (post(path, body=body), chunked(path, body), chunked(path, *[body[:3]] * 6)):
-            assert hear(wire) == [TOO_LARGE]
+            assert hear(wire) == [event]
             service = asked(wire)
             assert_refused(service, *NO_REFUSALS)
-            said = service.send(TOO_LARGE.reply)
+            said = service.send(event.reply)
             assert said.startswith(b"HTTP/1.1 413 Request Entity Too Large\r\n")
-            assert b"Connection: keep-alive\r\nX-Amzn-ErrorType: RequestTooLargeException\r\n" in said
+            assert said.endswith(b"\r\nConnection: keep-alive" + error_type + b"\r\n\r\n" + document)
             service.receive_data(post())
             assert heard(service) == [ASKED]
 
@@ -258,21 +275,21 @@ class TestTooLarge:
             assert service.next_event() is PAUSED
             assert_refused(service, *NO_REFUSALS, REFUSED)
 
-    @pytest.mark.parametrize("path", [WHOLE, b"/"])
+    @pytest.mark.parametrize(("path", "event"), [(WHOLE, TOO_LARGE), (b"/", TOO_LARGE_FOR_URL)])
     @pytest.mark.parametrize("length", [LIMIT + 1, 10**15])
-    def test_never_asked_for(self, path: bytes, length: int) -> None:
+    def test_never_asked_for(self, path: bytes, event: InvokeViolation, length: int) -> None:
         """Who asks first is refused before he sends, and the connection ends: he might send all the same.
 
         It shows IN-ASK-22.
         """
         wire = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n" % (path, EXPECT, length)
-        assert hear(wire) == [TOO_LARGE]
+        assert hear(wire) == [event]
         service = asked(wire)
         assert_refused(service, *NO_REFUSALS)
         assert service.turn is Turn.AWAITING
         service.receive_data(b"x")
         assert service.next_event() is PAUSED
-        assert b"Connection: close\r\n" in service.send(TOO_LARGE.reply)
+        assert b"Connection: close\r\n" in service.send(event.reply)
         assert (service.must_close, service.next_event()) == (True, PAUSED)
 
     def test_the_largest(self) -> None:

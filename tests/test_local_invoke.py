@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -265,11 +266,14 @@ def test_buffered_bytes_keep_their_content_type(function: Function, fn: LocalLam
     assert post(fn)[1]["content-type"] == "application/json"
 
 
-def test_get_is_not_invoke(function: Function, fn: LocalLambda) -> None:
-    """405 with the method that works; the function is not called."""
+def test_get_is_not_invoke(function: Function, fn: LocalLambda, caplog: pytest.LogCaptureFixture) -> None:
+    """405 with the method that works; the function is not called, and the terminal says so."""
+    caplog.set_level(logging.INFO)
     status, headers, _ = post(fn, None, "GET")
     assert (status, headers["allow"]) == (405, "POST")
     assert function.calls == []
+    warning = f"WARN RequestId: {headers['x-amzn-requestid']} The caller gets 405: Invoke is a POST"
+    assert warning in [record.getMessage() for record in caplog.records]
 
 
 def test_callers_wait_in_the_order_they_came(function: Function, fn: LocalLambda) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lambda_wire import _names as names
+from lambda_wire._limits import MAX_INVOKE_EVENT
 from lambda_wire._responses import HttpResponse, StreamingResponse
 from lambda_wire.local.call import Call
 from lambda_wire.testing import LocalLambda, deliveries
@@ -432,17 +433,33 @@ def test_what_is_no_http_is_told_so(fn: LocalLambda, data: bytes, status: bytes)
     assert exchange(fn, data).startswith(b"HTTP/1.1 " + status + b" ")
 
 
-@pytest.mark.parametrize("size", [5 * 1024 * 1024, 7 * 1024 * 1024])
-def test_a_request_that_is_too_large_is_refused(function: Function, fn: LocalLambda, size: int) -> None:
-    """The event may have 6 MiB, in base64; the connection goes on (FU-EVENT-39)."""
+@pytest.mark.parametrize("size", [5 * 1024 * 1024, MAX_INVOKE_EVENT, MAX_INVOKE_EVENT + 1, 7 * 1024 * 1024])
+def test_a_request_that_is_too_large_is_refused(
+    function: Function, fn: LocalLambda, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """In one way, whether it is the body or the event with it in base64; the connection goes on (FU-EVENT-39)."""
+    caplog.set_level(logging.INFO)
     connection = http.client.HTTPConnection("127.0.0.1", port_of(fn), timeout=30)
     connection.request("POST", "/", body=b"\0" * size)
     answer = connection.getresponse()
-    assert (answer.status, b"6291456" in answer.read()) == (413, True)
+    message = "Request must be smaller than 6291456 bytes"
+    assert (answer.status, answer.headers["x-amzn-errortype"]) == (413, None)
+    assert json.loads(answer.read()) == {"Message": message}
+    request_id = answer.headers["x-amzn-requestid"]
+    assert f"WARN RequestId: {request_id} The caller gets 413: {message}" in said(caplog).splitlines()
     connection.request("GET", "/")
     assert connection.getresponse().read() == b"null"
     connection.close()
     assert len(function.events) == 1
+
+
+def test_the_largest_event(function: Function, fn: LocalLambda) -> None:
+    """6,291,456 bytes, with all that the URL says in it; one more is refused (IN-ASK-5, FU-EVENT-39)."""
+    some = 1_000_000  # it has as many digits
+    assert get(fn, method="POST", body=b"x" * some, content_type="text/plain")[0] == 200
+    around = len(json.dumps(function.events[0], separators=(",", ":"))) - some
+    for size, status in ((MAX_INVOKE_EVENT, 200), (MAX_INVOKE_EVENT + 1, 413)):
+        assert get(fn, method="POST", body=b"x" * (size - around), content_type="text/plain")[0] == status
 
 
 def test_a_caller_who_leaves_does_not_disturb_the_function(function: Function, fn: LocalLambda) -> None:

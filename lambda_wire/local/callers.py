@@ -17,6 +17,7 @@ from lambda_wire._signals import Signal
 from lambda_wire._types import BytesLike, Headers
 from lambda_wire.local.call import fresh_request_id
 from lambda_wire.local.peer import Peer
+from lambda_wire.local.report import Report
 
 __all__ = ["AnswerInvoke", "AnswerOther", "Caller", "serve_caller"]
 
@@ -35,9 +36,10 @@ class Caller:
         cut_off: Whether his connection was closed before he was answered whole.
     """
 
-    def __init__(self, peer: Peer, connection: InvokeServiceConnection) -> None:
+    def __init__(self, peer: Peer, connection: InvokeServiceConnection, report: Report) -> None:
         self._peer = peer
         self._connection = connection
+        self._report = report
         self._gone = False
         self.address: str = peer.address
         self.cut_off: bool = False
@@ -45,6 +47,12 @@ class Caller:
     async def send(self, answer: InvokeAnswer | Refused | Continue) -> None:
         """Answer an Invoke."""
         await self._write(self._connection.send_buffers(answer, date=_now()))
+
+    async def refuse(self, refusal: InvokeRefused) -> None:
+        """Answer what cannot be called, with an id of its own, as every answer of the service has one."""
+        refusal = replaced(refusal, request_id=fresh_request_id())
+        self._report.refused(refusal)
+        await self.send(refusal)
 
     async def stays_for(self, begun: asyncio.Future[None]) -> bool:
         """Wait until his call has begun; ``False`` when he left before. What he sends meanwhile is for later.
@@ -121,11 +129,15 @@ def _reason(status: int) -> str:
 
 
 async def serve_caller(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, invoke: AnswerInvoke, other: AnswerOther
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    invoke: AnswerInvoke,
+    other: AnswerOther,
+    report: Report,
 ) -> None:
     """Read requests and have them answered, until the caller leaves or the connection cannot go on."""
     peer, connection = Peer(reader, writer), InvokeServiceConnection()
-    caller = Caller(peer, connection)
+    caller = Caller(peer, connection, report)
     while not connection.must_close:
         try:
             event = connection.next_event()
@@ -141,12 +153,9 @@ async def serve_caller(
             await invoke(event, caller)
         elif isinstance(event, OtherAsked):
             await other(event, caller)
+        elif isinstance(event, InvokeViolation):
+            await caller.refuse(event.reply)
         else:
-            await caller.send(_named(event.reply) if isinstance(event, InvokeViolation) else Continue())
+            await caller.send(Continue())
     if not caller.cut_off:
         await peer.linger()
-
-
-def _named(refusal: InvokeRefused) -> InvokeRefused:
-    """Return a refusal with an id of its own, as every answer of the service has one."""
-    return replaced(refusal, request_id=fresh_request_id())

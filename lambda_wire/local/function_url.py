@@ -22,7 +22,8 @@ from lambda_wire._http_event import (
     media_type,
     streamed_head,
 )
-from lambda_wire._invoke_events import InvokeRefused, OtherAsked
+from lambda_wire._invoke_asks import too_large_for_url
+from lambda_wire._invoke_events import OtherAsked
 from lambda_wire._limits import MAX_INVOKE_EVENT
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import PreludeDecoder
@@ -58,8 +59,7 @@ async def answer_url(request: OtherAsked, caller: Caller, pool: Pool, report: Re
     event = _event(request, caller.address, request_id, f"Self={fresh_trace_id()};{given or f'Root={root}'}", port)
     payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     if len(payload) > MAX_INVOKE_EVENT:
-        message = f"Request must be smaller than {MAX_INVOKE_EVENT} bytes"
-        await caller.send(InvokeRefused(status=413, message=message, request_id=request_id))
+        await caller.refuse(too_large_for_url(MAX_INVOKE_EVENT))
         return
     trace_id = given or f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
     call = Call(payload, request_id=request_id, trace_id=trace_id)

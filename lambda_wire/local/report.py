@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from lambda_wire._invoke_events import InvokeRefused
 from lambda_wire._shown import one_line
 from lambda_wire.local.call import Call, Failure
 
@@ -39,6 +40,11 @@ class Report:
     def warn(self, call: Call, what: str) -> None:
         """Say what the caller cannot see."""
         self._say(f"WARN RequestId: {call.request_id} {what}")
+
+    def refused(self, refusal: InvokeRefused) -> None:
+        """A request never became an invocation."""
+        what = one_line(refusal.message)
+        self._say(f"WARN RequestId: {refusal.request_id} The caller gets {refusal.status}: {what}")
 
     def ended(self, call: Call, *, started_at: float, init_s: float | None, status: str) -> None:
         """The environment is done with it.

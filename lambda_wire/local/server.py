@@ -90,7 +90,7 @@ class EmbeddedLambda:
             await self._listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await serve_caller(reader, writer, self._invoke, self._answer_url)
+        await serve_caller(reader, writer, self._invoke, self._answer_url, self._report)
 
     async def _invoke(self, asked: InvokeAsked, caller: Caller) -> None:
         await answer_invoke(asked, caller, self._pool)
