@@ -11,13 +11,12 @@ from hypothesis import given
 from lambda_wire._heads import (
     encode_request_head,
     encode_response_head,
+    field_line,
     field_members,
     field_value,
     first_values,
-    keeps_alive,
-    field_line,
-    field_value,
     join_request_head,
+    keeps_alive,
     reason_phrase,
 )
 from lambda_wire._malformed import Malformed
@@ -111,6 +110,7 @@ class TestEncode:
         for status in {*map(int, http.HTTPStatus)} - others:
             assert reason_phrase(status) == (newer | ours).get(status, http.HTTPStatus(status).phrase)
         assert encode_response_head(409) == b"HTTP/1.1 409 Conflict\r\n\r\n"
+
     def test_heads_of_lines(self) -> None:
         """The same bytes as of fields; a field without a value is left out."""
         lines = field_line("Host", "h") + field_line("B", "") + field_line("A", "\udcff")
