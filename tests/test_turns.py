@@ -826,7 +826,7 @@ class TestEdges:
         turns = client()
         turns.start_request("POST", whole=False)
         assert turns.turn is Turn.SENDING
-        assert turns.sending
+        assert not turns.idle
 
     @pytest.mark.parametrize(("status", "refused"), [(399, True), (400, False), (401, False)])
     def test_only_refusals_come_unasked(self, status: int, refused: bool) -> None:
