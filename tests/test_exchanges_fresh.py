@@ -1,4 +1,7 @@
-"""A look before a request or a stream's write is left out when the driver has just read or looked, and never else."""
+"""A look before a request or a stream's write is left out when the driver has just read or looked, and never else.
+
+Nor before a connection is used for the first time again: only then is the service known to keep connections.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,10 @@ class Watched(Network):
 
 
 def polled(network: Network, held: exchanges.RuntimeSession, quiet_s: float | None = None) -> Invocation:
-    """Return the first invocation; from then on the driver has been quiet for so long."""
+    """Return the first invocation, on a connection that is kept; from then on the driver has been quiet for so long."""
     invocation = network.run(exchanges.next_invocation(held))
+    network.run(held.connect())
+    assert network.dials == 1
     if isinstance(network, Watched):
         network.looks_since()
     if quiet_s is not None:
@@ -110,6 +115,25 @@ def test_a_new_connection_is_dialled_however_fresh_the_last_one_was() -> None:
     assert network.dials == 2
 
 
+def test_a_connection_is_looked_at_before_it_is_used_again_for_the_first_time() -> None:
+    """Once, however fresh it is; and again each connection after it."""
+    network, held = Watched(INVOCATION, *(Accepted(), INVOCATION) * 4), session()
+    held.quiet_s = 0.0
+    invocation = network.run(exchanges.next_invocation(held))
+    for dials in (1, 2):
+        assert not held.ready
+        assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
+        assert network.looks_since() == [False]
+        assert held.ready
+        invocation = network.run(exchanges.next_invocation(held))
+        assert network.run(exchanges.respond(held, invocation, b"1")) == Accepted()
+        assert network.looks_since() == []
+        assert network.dials == dials
+        held.abandon()
+        assert not held.ready
+        invocation = network.run(exchanges.next_invocation(held))
+
+
 def test_a_closed_session_is_never_ready() -> None:
     """Nothing is written by who was closed, however fresh."""
     network, held = Network(INVOCATION), session()
@@ -141,6 +165,27 @@ class Deaf(Network):
             want.advance(sum(map(len, want.next_buffers(1000))))
             return b""
         return super().do(want)
+
+
+class Closing(Deaf):
+    """A network whose service closes after each answer, and says so nowhere."""
+
+    def _answer(self, answer: Answer | None) -> None:
+        super()._answer(answer)
+        self.closed = True
+
+
+@pytest.mark.parametrize("conversation", [whole, error, in_parts])
+def test_every_answer_arrives_where_no_connection_is_kept(conversation: Conversation) -> None:
+    """RT-RESP-15: it is posted once, and so not where its loss can be seen, however fast the handler is."""
+    network, held = Closing(*(INVOCATION, Accepted()) * 3), session()
+    held.quiet_s = 0.0
+    for number in range(3):
+        invocation = network.run(exchanges.next_invocation(held))
+        assert network.dials == 2 * number + 1
+        assert network.run(conversation(held, invocation)) == Accepted()
+        assert network.dials == 2 * number + 2
+    assert network.answers == []
 
 
 @pytest.mark.parametrize("reset", [False, True])

@@ -213,6 +213,24 @@ async def test_the_system_calls_of_an_error(driver: Driver, monkeypatch: pytest.
 
 
 @on_every_driver
+async def test_a_connection_that_proved_to_be_kept_costs_no_look(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One system call, once for each connection: before it is used again for the first time."""
+    StoppedClock(monkeypatch)
+    calls: list[str] = []
+    with service(answers(*(event_of(2), ACCEPTED) * 3)) as address:
+        async with driver.connect(address) as runtime:
+            invocation = await runtime.next_invocation()
+            wire: Any = runtime._wire  # of either kind
+            wire._socket = CountingSocket.in_place_of(wire_of(runtime), calls)
+            await runtime.respond(invocation, b"{}")
+            for _ in range(2):
+                await runtime.respond(await runtime.next_invocation(), b"{}")
+    assert calls == ["recv"] + ["sendmsg", "recv"] * 5
+
+
+@on_every_driver
 async def test_a_look_is_one_system_call_and_lasts_ten_milliseconds(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

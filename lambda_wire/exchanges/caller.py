@@ -214,8 +214,7 @@ def drop_answer(answer: OpenAnswer) -> Exchange[None]:
     session = answer.session
     if session.answer is answer and answer.complete is None:
         session.answer = None
-        session.connection.abandon()
-        session.connected = False
+        session.abandon()
         yield Hangup()
 
 

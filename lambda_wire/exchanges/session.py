@@ -39,6 +39,7 @@ class Session(Generic[_C]):
     Attributes:
         connection: The one in use.
         connected: Whether it was dialled.
+        kept: Whether it was looked at before it was used again, and was alive: the service keeps connections.
         quiet_s: How many seconds ago the driver last read or looked: it says so before each conversation.
         fresh_s: How soon after that another look is not worth its system call.
         closed: Whether every conversation raises ``ConnectionLost`` and none dials. Whoever sets it also ends the
@@ -50,6 +51,7 @@ class Session(Generic[_C]):
         self._new_connection = new_connection
         self.connection: _C = new_connection()
         self.connected: bool = False
+        self.kept: bool = False
         self.closed: bool = False
         self.quiet_s: float = _LONG_AGO
         self.fresh_s: float = 0.0
@@ -62,12 +64,16 @@ class Session(Generic[_C]):
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it: it cannot be relied on."""
         self.connection.abandon()
-        self.connected = False
+        self.connected = self.kept = False
 
     @property
     def ready(self) -> bool:
-        """Whether ``connection`` can carry a request now, and that need not be looked at."""
-        return self.connected and self.connection.idle and self.quiet_s < self.fresh_s and not self.closed
+        """Whether ``connection`` can carry a request now, and that need not be looked at.
+
+        The first time it must, however fresh: some services close after each answer and do not say so, and what is
+        posted after that is lost.
+        """
+        return self.kept and self.quiet_s < self.fresh_s and self.connection.idle and not self.closed
 
     def connect(self) -> Exchange[None]:
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
@@ -84,6 +90,7 @@ class Session(Generic[_C]):
         if self.connected and self.connection.idle:
             with suppress(ConnectionLost):
                 if not (yield LOOK):
+                    self.kept = True
                     return True
         self.abandon()
         yield Hangup()
