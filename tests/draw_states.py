@@ -1,8 +1,8 @@
 """Draws the law in ``spec/states.md``: ``python -m tests.draw_states``; ``--check`` says whether it is drawn.
 
 Each marked place of the page gets a diagram and a table of what ``lambda_wire/_state.py`` holds as data, and the first
-one what its events are on the wire, from ``_routes.py``. The last column of a table of the law says why a cell is as it
-is. It is prose: written by hand, in the page, and kept with its cell.
+one what its events are on the wire, from ``_routes.py``, and in the vectors. The last column says why a cell of the law
+is as it is, or what an event is. It is prose: written by hand, in the page, and kept with its row.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, get_args
 
+from lambda_wire._events import Answer, ConnectionClosed
 from lambda_wire._routes import ROUTES
 from lambda_wire._state import ATTEMPTS, LIFECYCLE, TURNS, Act
+from tests.vector_events import RUNTIME_API
 
 __all__ = ["PAGE", "draw", "main"]
 
@@ -31,7 +33,9 @@ _PLACE: Final = re.compile(
     r"(?P<start><!-- (?P<name>\w+): drawn by tests/draw_states\.py -->\n)(?P<old>.*?)(?=<!-- end of (?P=name) -->\n)",
     re.DOTALL,
 )
-_CELL: Final = re.compile(r"^\| `(?P<state>\w+)` \| `(?P<event>\w+)` \| `\w+` \|(?P<why> .*)\|$", re.MULTILINE)
+_CELL: Final = re.compile(
+    r"^\| `(?P<state>\w+)` \| `(?P<event>[\w/-]+)` \| (?:`\w+`|\w+) \|(?P<why> .*)\|$", re.MULTILINE
+)
 
 
 def _by_name(table: Mapping[_S, Mapping[_E, _S]]) -> Law:
@@ -58,12 +62,24 @@ def _filled(place: re.Match[str]) -> str:
     return place["start"] + "\n".join(["", *_PLACES[place["name"]](reasons), "", ""])
 
 
-def _endpoints(_: Reasons) -> Iterator[str]:
+def _routes(meanings: Reasons) -> Iterator[str]:
     yield "| request | event that asks | event that answers |"
     yield "| --- | --- | --- |"
     for route in ROUTES:
         asks, answers = (", ".join(f"`{event.__name__}`" for event in events) for events in (route.asks, route.answers))
         yield f"| `{route.method} {route.path}` | {asks} | {answers} |"
+    yield ""
+    yield "| event | in vectors | said by | what it is |"
+    yield "| --- | --- | --- | --- |"
+    for event, (name, _) in RUNTIME_API.items():
+        meaning = meanings.get((event.__name__, name), " ")
+        yield f"| `{event.__name__}` | `{name}` | {_speaker(event)} |{meaning}|"
+
+
+def _speaker(event: type) -> str:
+    if event is ConnectionClosed:
+        return "either"
+    return "service" if event in get_args(Answer) else "runtime"
 
 
 def _law(what: str, law: Law, reasons: Reasons) -> Iterator[str]:
@@ -115,7 +131,7 @@ def _arrows(law: Law, without: Mapping[str, str], indent: str) -> Iterator[str]:
 
 #: What draws each place of the page, in the order of the page.
 _PLACES: Final[dict[str, Callable[[Reasons], Iterator[str]]]] = {
-    "ROUTES": _endpoints,
+    "ROUTES": _routes,
     "LIFECYCLE": partial(_law, "event", _by_name(LIFECYCLE)),
     "ATTEMPTS": partial(_law, "event", _by_name(ATTEMPTS)),
     "TURNS": partial(_law, "act", _by_name(TURNS)),

@@ -137,6 +137,7 @@ def test_the_page_is_drawn_from_the_tables() -> None:
         ("| `Running` | `Invocation` | `Running` |", "| `Running` | `Accepted` | `Running` |"),
         ("| `CUT` | `CONNECTION_CLOSED`", "| `CUT` | `REQUEST_STARTED` | `IDLE` | |\n| `CUT` | `CONNECTION_CLOSED`"),
         ("| `GET /2018-06-01/ping` | `PingAsked` | `Pong`, `Refused` |\n", ""),
+        ("| `NextAsked` | `next` | runtime |", "| `NextAsked` | `next` | service |"),
         ("    any --> CLOSED: CONNECTION_CLOSED\n", ""),
         ("    Ready --> Running: Invocation\n", "    Ready --> Started: Invocation\n"),
     ],
@@ -156,6 +157,13 @@ def test_a_page_that_says_something_else_is_found_and_mended(
     assert set(text.splitlines()) - set(mended.splitlines()) <= {
         "| `Running` | `Invocation` | `Running` | that event |"
     }
+
+
+def test_every_event_of_the_wire_is_told() -> None:
+    """Its name here, its name in the vectors, who says it, and what it is."""
+    row = re.compile(r"^\| `(\w+)` \| `[\w/-]+` \| (?:runtime|service|either) \| [^|]*\w[^|]* \|$", re.MULTILINE)
+    told = row.findall(draw_states.PAGE.read_text(encoding="utf-8"))
+    assert sorted(told) == sorted(EVENTS - {"Violation"})  # which is a verdict, and nothing that anybody sends
 
 
 @pytest.mark.parametrize("name", ["ROUTES", "LIFECYCLE", "ATTEMPTS", "TURNS"])
