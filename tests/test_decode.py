@@ -325,9 +325,48 @@ class TestConversations:
         assert named(pieces) == ""
 
     def test_a_path_of_no_api(self) -> None:
-        """It may be a function URL's: nobody is accused (IN-PATH-10)."""
+        """It is a function URL's: nobody is accused (IN-PATH-10)."""
         pieces = explained(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (named(pieces), meanings(pieces)) == ("", [None])
+        assert (named(pieces), meanings(pieces)) == ("", ["OtherAsked"])
+
+    def test_a_path_that_a_runtime_or_another_api_asks_for(self) -> None:
+        """A runtime knows no function URL, and its service refuses it (RT-PATH-2); a date begins the paths of APIs."""
+        stray = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        pieces = explained(runtime(State.STARTED).send(PingAsked()) + stray + refused * 2)
+        assert (named(pieces), meanings(pieces)) == ("", ["PingAsked", None, "Refused", "Refused"])
+        extension = stray.replace(b"/ ", b"/2020-01-01/extension/event/next ", 1)
+        assert meanings(explained(extension + refused)) == [None, None]
+
+    def test_a_date_of_the_runtime_api_within_another_path(self) -> None:
+        """Only what begins a path names the API, also in absolute form (RFC 9112, 3.2.2)."""
+        pieces = explained(b"GET /docs/2018-06-01/nxt?a=%zz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (named(pieces), meanings(pieces)) == ("", ["OtherAsked"])
+        pieces = explained(b"GET http://x/2018-06-01/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (named(pieces), meanings(pieces)) == ("", ["PingAsked"])
+
+    @pytest.mark.parametrize("status", [b"200 OK", b"202 Accepted", b"404 Not Found", b"502 Bad Gateway"])
+    def test_a_function_url_answers(self, status: bytes) -> None:
+        """Whatever its status and fields, it neither refuses nor accepts for an API (FU-HEAD-1, FU-HEAD-9)."""
+        asked = b"GET /x HTTP/1.1\r\nHost: x\r\nCookie: a=1\r\n\r\n"
+        answer = (
+            b"HTTP/1.1 " + status + b"\r\nx-amz-meta: 1\r\nx-amzn-remapped-date: d\r\nContent-Length: 4\r\n\r\npong"
+        )
+        pieces = explained(asked + answer)
+        assert (named(pieces), meanings(pieces)) == ("", ["OtherAsked", None])
+        rules = {rule for piece in pieces for rule in piece.rules}
+        assert rules == {"FU-EVENT-1", "FU-EVENT-18", "FU-EVENT-19", "FU-HEAD-1", "FU-BODY-20", "FU-HEAD-9"}
+        assert pieces[-1].what == f"answer {int(status[:3])} to: request to a function URL"
+
+    def test_an_answer_of_a_function_url_alone(self) -> None:
+        """It has an id, and nothing that Invoke alone has (IN-ANSWER-11, FU-HEAD-13); of 202 and 204 nobody knows."""
+        fields = b"x-amz-meta: 1\r\nx-amzn-RequestId: 1\r\nX-Amzn-Trace-Id: 2\r\nContent-Length: 0\r\n\r\n"
+        for status in (200, 404, 502):
+            pieces = explained(b"HTTP/1.1 %d X\r\n" % status + fields)
+            assert (pieces[-1].what, pieces[-1].value) == (f"answer {status} to: request to a function URL", None)
+        assert explained(b"HTTP/1.1 202 X\r\n" + fields)[-1].what == "answer 202"
+        invoke = b"HTTP/1.1 200 X\r\nX-Amz-Function-Error: Unhandled\r\n" + fields
+        assert meanings(explained(invoke)) == ["InvokeAnswered"]
 
     def test_a_body_that_ends_with_its_connection(self) -> None:
         """All that follows is of it (RT-CONN-11)."""

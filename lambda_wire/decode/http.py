@@ -6,7 +6,6 @@ that it has read to. What the messages say, ``meaning`` knows.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final, TypeAlias
 
@@ -17,7 +16,7 @@ from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MessageEnd, RequestHead, ResponseHead, TruncatedMessage
 from lambda_wire._signals import Role
 from lambda_wire.decode.contents import Content
-from lambda_wire.decode.meaning import Answer, Asked, Meaning, Request
+from lambda_wire.decode.meaning import Answer, Meaning, Request, Talk
 from lambda_wire.decode.pieces import Piece, Verdict, unread, violation
 
 __all__ = ["read_chunked", "read_http"]
@@ -42,10 +41,11 @@ def read_http(data: bytes, at: int = 0) -> Iterator[Piece]:
         data: The capture.
         at: Where in it the first message begins.
     """
-    asked: deque[Asked] = deque()
+    talk = Talk()
+    asked = talk.asked
 
     def meaning_of(begin: int, head: RequestHead | ResponseHead) -> Meaning:
-        return Request(begin, head, asked) if isinstance(head, RequestHead) else Answer(begin, head, asked)
+        return Request(begin, head, talk) if isinstance(head, RequestHead) else Answer(begin, head, talk)
 
     requests, answers = _Line(data, Role.SERVER, meaning_of), _Line(data, Role.CLIENT, meaning_of)
     while at < len(data):

@@ -33,7 +33,14 @@ from lambda_wire._events import (
 from lambda_wire._heads import field_value
 from lambda_wire._invoke_answers import decode_accepted, decode_answered, decode_refusal
 from lambda_wire._invoke_asks import find_invoke
-from lambda_wire._invoke_events import InvokeAccepted, InvokeAnswered, InvokeAsked, InvokeRefused, InvokeViolation
+from lambda_wire._invoke_events import (
+    InvokeAccepted,
+    InvokeAnswered,
+    InvokeAsked,
+    InvokeRefused,
+    InvokeViolation,
+    OtherAsked,
+)
 from lambda_wire._invoke_service import InvokeServiceConnection
 from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed, quote
@@ -46,13 +53,34 @@ from lambda_wire._state import LIFECYCLE, State
 from lambda_wire._types import Headers
 from lambda_wire.decode.contents import Content, Messages, cause_of, prelude_of
 from lambda_wire.decode.pieces import Layer, Piece, violation
-from lambda_wire.decode.rules import ANSWER_FIELDS, CONTENT_TYPES, EVENTS, REFUSALS, REQUEST_FIELDS, STATUSES
+from lambda_wire.decode.rules import (
+    ANSWER_FIELDS,
+    CONTENT_TYPES,
+    EVENTS,
+    REFUSALS,
+    REQUEST_FIELDS,
+    STATUSES,
+    URL_ANSWER,
+    URL_ANSWER_FIELDS,
+    URL_REQUEST_FIELDS,
+)
 
-__all__ = ["Answer", "Asked", "Meaning", "Request"]
+__all__ = ["Answer", "Asked", "Meaning", "Request", "Talk"]
 
 _CONTENT_TYPE: Final = names.CONTENT_TYPE.lower()
 _RUNTIME_API: Final = names.PING_PATH.removesuffix("ping")
-_OTHER: Final = ("request for a path that spec/ gives no meaning", ("RT-PATH-2", "IN-PATH-10"))
+_OTHER: Final = ("request for a path that spec/ gives no meaning", ("RT-PATH-2",))
+#: What no answer of a function URL has of its own, save the type of a refusal: both have it, and are read alike.
+_INVOKE_ALONE: Final = frozenset(
+    name.lower()
+    for name in (
+        names.X_AMZ_EXECUTED_VERSION,
+        names.X_AMZ_FUNCTION_ERROR,
+        names.X_AMZ_LOG_RESULT,
+        names.X_AMZN_ERROR_TYPE,
+        names.X_AMZN_REMAPPED_CONTENT_TYPE,
+    )
+)
 
 
 @record
@@ -61,8 +89,20 @@ class Asked:
 
     method: str
     ask: type | None
-    """Of the Runtime API, or ``InvokeAsked``; ``None`` when it is neither."""
+    """Of the Runtime API, ``InvokeAsked``, or ``OtherAsked`` of a function URL; ``None`` when it is none of these."""
     streaming: bool = False
+    of_runtime: bool = True
+    """Whether a refusal may be one of the Runtime API."""
+
+
+class Talk:
+    """What was said on a connection so far."""
+
+    def __init__(self) -> None:
+        self.asked: deque[Asked] = deque()
+        """What was not answered yet."""
+        self.of_runtime = False
+        """Whether there was a request to the Runtime API: who sends one has nothing to ask of a function URL."""
 
 
 class Meaning:
@@ -110,24 +150,30 @@ class Meaning:
 class Request(Meaning):
     """A request, put to a service."""
 
-    def __init__(self, begin: int, head: RequestHead, asked: deque[Asked]) -> None:
+    def __init__(self, begin: int, head: RequestHead, talk: Talk) -> None:
         super().__init__(begin)
         self._service: ServiceConnection | InvokeServiceConnection | None = None
         self._event: object = None
         ask: type | None = None
+        path = _path(head.target)
         invoke = find_invoke(head.target)
         if invoke is not None:
             ask, self._service = InvokeAsked, InvokeServiceConnection()
-        elif isinstance(found := match(head.method, head.target), Match):
-            ask = found.route.asks[0]
-            self._service = _service_for(ask, found.request_id)
-        elif _RUNTIME_API in head.target:
-            self._service = ServiceConnection()
+        elif path.startswith(_RUNTIME_API):
+            talk.of_runtime, self._service = True, ServiceConnection()
+            if isinstance(found := match(head.method, head.target), Match):
+                ask = found.route.asks[0]
+                self._service = _service_for(ask, found.request_id)
+        elif not (talk.of_runtime or _is_dated(path)):
+            ask, self._service = OtherAsked, InvokeServiceConnection()
         if ask is BufferedResponse:
             self._content = prelude_of(field_value(head.headers, _CONTENT_TYPE))
         self.what, self.rules = _OTHER if ask is None else EVENTS[ask]
         self.fields = {**REQUEST_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(ask, "")}
-        asked.append(Asked(method=head.method, ask=ask, streaming=invoke is not None and invoke.streaming))
+        if ask is OtherAsked:
+            self.fields = URL_REQUEST_FIELDS
+        streaming = invoke is not None and invoke.streaming
+        talk.asked.append(Asked(method=head.method, ask=ask, streaming=streaming, of_runtime=talk.of_runtime))
 
     def hear(self, raw: bytes) -> Iterator[Piece]:
         """See ``Meaning``: put them to the service."""
@@ -177,6 +223,16 @@ class Request(Meaning):
         return Piece(offset=self._body_at, length=size, what=what, rules=rules, layer=Layer.CONTENT)
 
 
+def _path(target: str) -> str:
+    """Return the path of a request target, also of one in absolute form (RFC 9112, 3.2.2)."""
+    return target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
+
+
+def _is_dated(path: str) -> bool:
+    """Say whether a path begins as those of AWS's APIs do, with a date; some share the Runtime API's address."""
+    return "".join("0" if letter.isdecimal() else letter for letter in path[:12]) == "/0000-00-00/"
+
+
 def _service_for(ask: type, request_id: str) -> ServiceConnection:
     lifecycle = StandardLifecycle(snap_start=True)
     lifecycle.state = next((state for state, legal in LIFECYCLE.items() if ask in legal), State.STARTED)
@@ -187,10 +243,10 @@ def _service_for(ask: type, request_id: str) -> ServiceConnection:
 class Answer(Meaning):
     """An answer, to what was asked before, or to what it shows itself that was asked."""
 
-    def __init__(self, begin: int, head: ResponseHead, asked: deque[Asked]) -> None:
+    def __init__(self, begin: int, head: ResponseHead, talk: Talk) -> None:
         super().__init__(begin)
         self._head = head
-        self._asked = asked.popleft() if asked else _guessed(head)
+        self._asked = talk.asked.popleft() if talk.asked else _guessed(head)
         self._collected = bytearray()
         ask, good = self._asked.ask, 200 <= head.status <= 299
         kind: type | None = Invocation if ask is NextAsked and good else None
@@ -203,6 +259,8 @@ class Answer(Meaning):
         self.what = f"answer {head.status}" if ask is None else f"answer {head.status} to: {EVENTS[ask][0]}"
         self.rules = () if kind is None else EVENTS[kind][1]
         self.fields = {**ANSWER_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(kind, "")}
+        if ask is OtherAsked:
+            self.rules, self.fields = URL_ANSWER, URL_ANSWER_FIELDS
 
     def body(self, data: bytes, offset: int) -> Iterator[Piece]:
         """See ``Meaning``."""
@@ -231,9 +289,9 @@ class Answer(Meaning):
             return decode_accepted(head)
         if ask is InvokeAsked:
             return decode_answered(head, body) if self._kind is InvokeAnswered else decode_refusal(head, body)
-        if ask is None and (head.status >= 400 or body == b"pong"):
-            ask = PingAsked
-        return None if ask is None else decode_answer(ask, head.status, head.headers, body)
+        if ask is None and self._asked.of_runtime and (head.status >= 400 or body == b"pong"):
+            ask = PingAsked  # every request of the Runtime API is refused alike
+        return None if ask in (None, OtherAsked) else decode_answer(ask, head.status, head.headers, body)
 
 
 def _guessed(head: ResponseHead) -> Asked:
@@ -241,8 +299,10 @@ def _guessed(head: ResponseHead) -> Asked:
     fields = {name for name, _ in head.headers}
     streaming = field_value(head.headers, _CONTENT_TYPE).startswith(names.EVENT_STREAM)
     ask: type | None = None
-    if streaming or any(name.startswith("x-amz") for name in fields):
+    if streaming or not _INVOKE_ALONE.isdisjoint(fields):
         ask = InvokeAsked
+    elif names.X_AMZN_REQUEST_ID.lower() in fields:  # an Invoke that ran nothing has no field but this, either
+        ask = None if head.status in (202, 204) else OtherAsked
     elif names.AWS_REQUEST_ID.lower() in fields:
         ask = NextAsked
     elif head.status == 202:

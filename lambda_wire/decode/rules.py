@@ -30,10 +30,21 @@ from lambda_wire._invoke_events import (
     InvokeComplete,
     InvokeFailed,
     InvokeRefused,
+    OtherAsked,
     PayloadChunk,
 )
 
-__all__ = ["ANSWER_FIELDS", "CONTENT_TYPES", "EVENTS", "REFUSALS", "REQUEST_FIELDS", "STATUSES"]
+__all__ = [
+    "ANSWER_FIELDS",
+    "CONTENT_TYPES",
+    "EVENTS",
+    "REFUSALS",
+    "REQUEST_FIELDS",
+    "STATUSES",
+    "URL_ANSWER",
+    "URL_ANSWER_FIELDS",
+    "URL_REQUEST_FIELDS",
+]
 
 #: What an event is in words, and the rules for it.
 EVENTS: Final[Mapping[type, tuple[str, tuple[str, ...]]]] = {
@@ -53,6 +64,7 @@ EVENTS: Final[Mapping[type, tuple[str, tuple[str, ...]]]] = {
     RestoreReady: ("restored environment", ("RT-RESTORE-3",)),
     Pong: ("pong", ("RT-PING-1",)),
     InvokeAsked: ("call of a function", ("IN-ASK-1",)),
+    OtherAsked: ("request to a function URL", ("FU-EVENT-1",)),
     InvokeAnswered: ("answer of Invoke", ("IN-ANSWER-6",)),
     InvokeAccepted: ("answer of InvokeWithResponseStream", ("IN-STREAM-1",)),
     InvokeRefused: ("refusal", ("IN-ERROR-9",)),
@@ -137,5 +149,43 @@ ANSWER_FIELDS: Final = _by_name(
         names.X_AMZN_REMAPPED_CONTENT_TYPE: "IN-STREAM-2",
         names.X_AMZN_REMAPPED_CONTENT_LENGTH: "IN-ANSWER-9",
         names.X_AMZN_ERROR_TYPE: "IN-ERROR-9",
+    }
+)
+
+#: Of an answer of a function URL: of one that a prelude makes, and of one that a buffered result makes.
+URL_ANSWER: Final = ("FU-HEAD-1", "FU-BODY-20")
+#: The same of a function URL: what its event holds of a field, and where a field of its answer comes from.
+URL_REQUEST_FIELDS: Final = _by_name(
+    {
+        names.HOST: "FU-EVENT-18",
+        names.USER_AGENT: "FU-EVENT-26",
+        "Cookie": "FU-EVENT-19",
+        "Expect": "RT-CONN-12",
+        names.CONNECTION: "FU-EVENT-13",
+        names.TRANSFER_ENCODING: "FU-EVENT-13",
+        names.CONTENT_LENGTH: "FU-EVENT-14",
+        names.CONTENT_TYPE: "FU-EVENT-32",
+        "X-Forwarded-For": "FU-EVENT-15",
+        "X-Forwarded-Port": "FU-EVENT-15",
+        "X-Forwarded-Proto": "FU-EVENT-15",
+        names.X_AMZN_TRACE_ID: "FU-EVENT-16",
+    }
+)
+URL_ANSWER_FIELDS: Final = _by_name(
+    {
+        names.CONTENT_TYPE: "FU-HEAD-3",
+        names.TRANSFER_ENCODING: "FU-BODY-1",
+        names.CONNECTION: "FU-HEAD-13",
+        "Date": "FU-HEAD-13",
+        names.X_AMZN_REQUEST_ID: "FU-HEAD-13",
+        names.X_AMZN_TRACE_ID: "FU-HEAD-13",
+        "Set-Cookie": "FU-HEAD-6",
+        "Access-Control-Allow-Origin": "FU-HEAD-14",
+        names.X_AMZN_ERROR_TYPE: "FU-EVENT-37",
+        f"{names.X_AMZN_REMAPPED_PREFIX}WWW-Authenticate": "FU-HEAD-10",
+        **{
+            f"{names.X_AMZN_REMAPPED_PREFIX}{name}": "FU-HEAD-9"
+            for name in (names.CONNECTION, names.CONTENT_LENGTH, "Date", "Server", names.X_AMZN_REQUEST_ID)
+        },
     }
 )
