@@ -398,6 +398,22 @@ class TestBare:
         assert [piece.length for piece in pieces] == [len(PRELUDE) - 8, 8, 3]
         assert [piece.length for piece in explained(PRELUDE, "prelude")] == [len(PRELUDE) - 8, 8]
 
+    def test_an_error_document(self) -> None:
+        """An object with an error type, which no prelude has (ER-DOC-1)."""
+        data = b'{"errorMessage":"m","errorType":"E"}\n'
+        assert recognise(data) == "json"
+        (piece,) = explained(data, "json")
+        assert piece.what.startswith("error document: ErrorPayload(")
+        assert (piece.rules[0], piece.value) == ("ER-DOC-1", {"errorMessage": "m", "errorType": "E"})
+
+    def test_other_json(self) -> None:
+        """It is told what makes it no prelude, and breaks no rule by that; not even a status that is none does."""
+        data = b'{"statusCode":700}'
+        assert recognise(data) == "json"
+        (piece,) = explained(data, "json")
+        assert (piece.what, piece.rules) == ("JSON, and no prelude: one would end with 8 NUL bytes", ())
+        assert [recognise(data + DELIMITER), recognise(data[:-1])] == ["prelude"] * 2
+
 
 CRLF = b"\r\n"
 BAD_BASE64 = b"Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n"
@@ -616,11 +632,15 @@ def test_what_is_not_recognised(file: Callable[[bytes], str], capsys: pytest.Cap
         main(["decode", file(b"GARBAGE\r\n\r\n")])
     assert caught.value.code == 2
     err = capsys.readouterr().err
-    for kind in ("http", "event-stream", "chunked", "prelude", "transcript"):
+    for kind in ("http", "event-stream", "chunked", "json", "prelude", "transcript"):
         assert f"({kind})" in err
     assert err.endswith("say it with --as (see lambda-wire decode --help)\n")
     assert main(["decode", "--as", "http", file(b"GARBAGE\r\n\r\n")]) == 1
     assert "violation of RT-CONN-16 at byte 0: " in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        main(["decode", "--as", "json", file(b"{")])
+    assert caught.value.code == 2
+    assert "as a json: expected JSON in UTF-8, got b'{'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("closed", ["stdin", "stdout"])

@@ -1,6 +1,7 @@
 """An annotated reading of captured bytes: what ``lambda-wire decode`` does.
 
-Recognising what a capture holds is done by its first bytes alone; judging it is the work of the codecs and the roles.
+What a capture holds is recognised by its first bytes, and an object that is all of it as JSON; judging it is the work
+of the codecs and the roles.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from lambda_wire._json import parse_json
+from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import DELIMITER
 from lambda_wire._shown import one_line
 from lambda_wire._stdout import write
 from lambda_wire.decode.connections import read_transcript
-from lambda_wire.decode.contents import Content, Messages, PreludeAndBody
+from lambda_wire.decode.contents import Content, Messages, PreludeAndBody, read_json
 from lambda_wire.decode.http import read_chunked, read_http
 from lambda_wire.decode.pieces import Layer, Part, Piece, Verdict, as_json, as_line
 
@@ -25,10 +28,10 @@ __all__ = ["explain", "recognise", "run"]
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 _EPILOG: Final = """\
 The file holds what one end sent on a connection, or what both sent, in the order of time; a status line begins an
-answer. It may also be a bare chunked body, prelude or event stream. Of a transcript, in the form of tests/captures,
-each connection is explained for itself. The exit code is 1 when a rule of spec/ is broken, and the last line names the
-first one. A capture that ends within something is told, and breaks no rule by that. Nor is the order of requests
-judged, as other connections count, too: what the service refused tells of it."""
+answer. It may also be a bare chunked body, prelude, event stream or JSON. Of a transcript, in the form of
+tests/captures, each connection is explained for itself. The exit code is 1 when a rule of spec/ is broken, and the
+last line names the first one. A capture that ends within something is told, and breaks no rule by that. Nor is the
+order of requests judged, as other connections count, too: what the service refused tells of it."""
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
@@ -74,7 +77,7 @@ def explain(data: bytes, kind: str) -> list[Part]:
     """Return all that is known of a capture of that kind, piece by piece.
 
     Raises:
-        ValueError: It is no transcript, and should be one; the message names the line.
+        ValueError: It is no transcript, or no JSON, and should be; the message says where.
     """
     return _KINDS[kind][2](data)
 
@@ -124,6 +127,13 @@ def _is_chunked(data: bytes) -> bool:
     return 0 < len(size) < len(data) and not size.translate(None, _HEX_DIGITS)
 
 
+def _is_object(data: bytes) -> bool:
+    try:
+        return data.startswith(b"{") and isinstance(parse_json(data), dict)
+    except Malformed:
+        return False
+
+
 def _is_http(data: bytes) -> bool:
     words = data[:8192].partition(b"\n")[0].split()
     return data.startswith(b"HTTP/") or (
@@ -151,6 +161,7 @@ _KINDS: Final[dict[str, _Kind]] = {
         "the length of a message",
         lambda data: _bare(Messages(Layer.WIRE), data),
     ),
+    "json": (_is_object, "a whole JSON object", lambda data: _whole(data, read_json(data))),
     "prelude": (
         lambda data: data.startswith(b"{"),
         "a brace",

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from lambda_wire import _names as names
+from lambda_wire._error_payload import decode_error
 from lambda_wire._errors import RemoteProtocolError
 from lambda_wire._event_stream import EventStreamDecoder, EventStreamMessage
 from lambda_wire._invoke import InvokeConnection
 from lambda_wire._invoke_events import InvokeAsked, InvokeComplete, InvokeFailed, PayloadChunk
+from lambda_wire._json import parse_json
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import DELIMITER, Prelude, PreludeDecoder
 from lambda_wire._signals import Role, Signal
 from lambda_wire.decode.pieces import Layer, Piece, Verdict, unread, violation
 from lambda_wire.decode.rules import EVENTS
 
-__all__ = ["Content", "Messages", "PreludeAndBody", "cause_of", "prelude_of"]
+__all__ = ["Content", "Messages", "PreludeAndBody", "cause_of", "prelude_of", "read_json"]
 
 #: What an answer whose body is messages begins with; its body ends with its connection.
 _HEAD: Final = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -34,6 +36,20 @@ def cause_of(fault: RemoteProtocolError) -> Malformed:
     """Return what a role found wrong."""
     assert isinstance(fault.__cause__, Malformed)
     return fault.__cause__
+
+
+def read_json(data: bytes) -> Iterator[Piece]:
+    """Explain a JSON text that stands alone: an error document, or no prelude, which would not end with it.
+
+    Raises:
+        Malformed: It is no JSON.
+    """
+    value = parse_json(data)
+    what = f"JSON, and no prelude: one would end with {len(DELIMITER)} NUL bytes"
+    rules: tuple[str, ...] = ()
+    if isinstance(value, dict) and names.ERROR_TYPE in value:
+        what, rules = f"error document: {decode_error(data)!r}", ("ER-DOC-1", "ER-DOC-6")
+    return iter([Piece(offset=0, length=len(data), what=what, rules=rules, value=value)])
 
 
 class _Places:
