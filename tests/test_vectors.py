@@ -160,6 +160,30 @@ def test_ours_say_what_the_vector_says(page: str, story: Plain) -> None:
         assert ours == wire or messages(ours) == messages(wire)
 
 
+#: Stories of the roles before which something was said; what a function URL knows was said by nobody.
+LATER = [(page, story) for page, story in STORIES if "event" in story.get("given", [{}])[0]]
+
+
+@pytest.mark.parametrize(("page", "story"), LATER, ids=[f"{page}: {story['name']}" for page, story in LATER])
+def test_what_was_said_before_lies_in_its_bytes(page: str, story: Plain) -> None:
+    """Ours write these bytes where it is theirs to say it; else they read it out of them, or refuse it."""
+    role, given = story["role"], story["given"]
+    for at, said in enumerate(given):
+        before, wire = story | {"given": given[:at]}, b"".join(said.get("wire", []))
+        bare = {name: value for name, value in said.items() if name not in ("by", "wire")}
+        if said["by"] == role and wire:
+            assert messages(vector_roles.WRITERS[page, role](before).write([said])) == messages(wire)
+        elif wire and said["event"] != "raw":
+            read = outcome(page, before | {"ends": False}, [wire])
+            if page == "invoke-service":
+                bare = {"body": b"{}"} | bare  # IN-ASK-3
+            if read["verdict"] == "accept":
+                assert read["events"] == [bare]
+            else:
+                (answer,) = given[at + 1 : at + 2] or story["events"]
+                assert answer["event"] == "refused" or story["verdict"] == "reject"
+
+
 # -- the runner itself can fail
 
 SPOILT = [
@@ -224,6 +248,18 @@ def test_there_is_enough_of_everything() -> None:
     assert {(page, story["verdict"]) for page, story in STORIES} == {(page, it) for page in pages for it in VERDICTS}
     for role in ("runtime", "service", "caller"):
         assert {(role, does, it) for does in ("read", "write") for it in VERDICTS} <= sides
+
+
+def test_every_word_of_given_is_used_and_stands_once(tmp_path: Path) -> None:
+    """An entry of ``given.toml`` that no story refers to is dead text; of two nobody would know which one counts."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in vectors.VECTORS.glob("*.json")]
+    given = [said for file in files for story in file["stories"] for said in story.get("given", [])]
+    used = {json.dumps({name: said[name] for name in said.keys() - {"by", "wire"}}, sort_keys=True) for said in given}
+    assert vectors.said_in(vectors.VECTORS / "source").keys() <= used
+    twice = 2 * "[[said]]\nevent = '{\"event\": \"next\"}'\nby = 'runtime'\n"
+    (tmp_path / vectors.GIVEN).write_text(twice, encoding="utf-8")
+    with pytest.raises(ValueError, match="twice"):
+        vectors.said_in(tmp_path)
 
 
 # -- the files and the tool that writes them

@@ -171,7 +171,7 @@ def event(said: Plain, words: Words) -> Any:  # any event; Any because they have
     """
     wanted = "Invoke" if said["event"] == STREAMING else said["event"]
     kind, fields = next((kind, fields) for kind, (name, fields) in words.items() if name == wanted)
-    unknown = said.keys() - {"event", *fields.values()}
+    unknown = said.keys() - {"event", "by", "wire", *fields.values()}
     if unknown:
         raise ValueError(f"{wanted} has no {sorted(unknown)}")
     given: dict[str, Any] = {attribute: said[member] for attribute, member in fields.items() if member in said}

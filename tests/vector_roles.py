@@ -6,37 +6,24 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from lambda_wire._answers import encode_answer
-from lambda_wire._asks import encode_ask
-from lambda_wire._chunked import encode_chunk, encode_end
-from lambda_wire._error_payload import encode_trailers
 from lambda_wire._errors import RemoteProtocolError
 from lambda_wire._event_stream import encode_event_stream
 from lambda_wire._events import (
-    Ask,
     ConnectionClosed,
     Refused,
-    ResponseChunk,
-    ResponseFailed,
-    ResponseFinished,
     Violation,
 )
-from lambda_wire._heads import join_request_head
 from lambda_wire._http_event import UrlRequest, function_url_event
 from lambda_wire._invoke import InvokeConnection
 from lambda_wire._invoke_answers import encode_message
-from lambda_wire._invoke_events import InvokeAsked, InvokeRefused, InvokeViolation, OtherAsked
+from lambda_wire._invoke_events import InvokeRefused, InvokeViolation, OtherAsked
 from lambda_wire._invoke_service import InvokeServiceConnection
 from lambda_wire._lifecycle import Lifecycle, ManagedLifecycle, StandardLifecycle
-from lambda_wire._routes import route_of, target_of
 from lambda_wire._runtime import RuntimeConnection
 from lambda_wire._service import ServiceConnection
 from lambda_wire._signals import Signal
 from tests.vector_codecs import Reader, Rejected
-from tests.vector_events import INVOKE, RUNTIME_API, STREAMING, Plain, Words, event, plain
-
-ASKS: Final = ("next", "response", "response-start", "data", "response-end", "response-failed", "error", "init/error")
-RESTORES: Final = ("restore/next", "restore/error", "ping")
+from tests.vector_events import INVOKE, RUNTIME_API, Plain, Words, event, plain
 
 
 class RuntimeEnd:
@@ -51,10 +38,10 @@ class RuntimeEnd:
                 self._connection.receive_data(b"")
                 self._drain()
                 self._connection = RuntimeConnection(host="h", lifecycle=self._lifecycle)
-            elif said["event"] in ASKS + RESTORES:
+            elif said["by"] == "runtime":
                 self._connection.send(event(said, RUNTIME_API))
             else:
-                self.feed(b"".join(encode_answer(event(said, RUNTIME_API))))
+                self.feed(b"".join(said["wire"]))
         self.heard = []
 
     def _drain(self) -> None:
@@ -99,8 +86,8 @@ class ServiceEnd:
             if said["event"] == "closed":
                 self._connection.abandon()
             self._connection = ServiceConnection(self._lifecycle)
-        elif said["event"] in ("raw", *ASKS, *RESTORES):
-            self._connection.receive_data(said["request"] if "request" in said else _asked(event(said, RUNTIME_API)))
+        elif said["by"] == "runtime":
+            self._connection.receive_data(b"".join(said["wire"]))
             while not isinstance(self._connection.next_event(), Signal):
                 pass
         else:
@@ -129,22 +116,6 @@ class ServiceEnd:
 
     def write(self, events: list[Plain]) -> bytes:
         return b"".join(self._connection.send(event(said, RUNTIME_API)) for said in events)
-
-
-def _asked(said: Ask) -> bytes:
-    """Return the bytes of what a runtime says, whether it may or not."""
-    match said:
-        case ResponseChunk():
-            return encode_chunk(said.data)
-        case ResponseFinished():
-            return encode_end()
-        case ResponseFailed():
-            return encode_end(encode_trailers(said.error_type, said.error_body))
-        case _:
-            lines, payload = encode_ask(said)
-            route = route_of(type(said))
-            target = target_of(route, getattr(said, "request_id", ""))
-            return join_request_head(route.method, target, "Host: h\r\n" + lines) + payload
 
 
 class CallerEnd:
@@ -194,8 +165,8 @@ class InvokeServiceEnd:
         self.heard: list[Plain] = []
         self._connection = InvokeServiceConnection()
         for said in story.get("given", []):
-            if said["event"] in ("raw", "Invoke", STREAMING):
-                self._connection.receive_data(said["request"] if "request" in said else _called(event(said, INVOKE)))
+            if said["by"] == "caller":
+                self._connection.receive_data(b"".join(said["wire"]))
                 while not isinstance(self._connection.next_event(), Signal):
                     pass
             else:
@@ -228,10 +199,6 @@ class InvokeServiceEnd:
 
     def write(self, events: list[Plain]) -> bytes:
         return b"".join(self._connection.send(event(said, INVOKE)) for said in events)
-
-
-def _called(asked: InvokeAsked) -> bytes:
-    return InvokeConnection(host="h").send(asked)
 
 
 class UrlEnd(InvokeServiceEnd):

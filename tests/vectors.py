@@ -5,7 +5,8 @@ Nothing is worked out here: bytes, events and verdicts stand in the sources as s
 
 A source is TOML. ``wire`` has one piece a line: bytes in hexadecimal (``00 1f``), text as JSON writes it (``"a\r\n"``),
 both also repeated (``61 * 100``) and with a note behind ``#``, or a line of HTTP, whose CR LF is added (``> Host: h``).
-``given``, ``events`` and ``reply`` are JSON, in which ``{"text": "hi"}`` stands for the bytes of a text.
+``given``, ``events`` and ``reply`` are JSON, in which ``{"text": "hi"}`` stands for the bytes of a text. What ``given``
+has by its event alone stands in ``given.toml``, once for all stories: who says it, and in which bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from tests.test_spec import WORDS, of_disk
 
 VECTORS: Final = Path(__file__).parent.parent / "spec" / "vectors"
+GIVEN: Final = "given.toml"
 
 _PIECE: Final = re.compile(
     r'(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<hex>(?:[0-9a-f]{2} *)*[0-9a-f]{2}))'
@@ -33,6 +35,8 @@ _KEYS: Final = (
 
 Rules: TypeAlias = dict[str, tuple[str, str]]
 """Of each rule whom it binds, and its word of RFC 2119."""
+Said: TypeAlias = dict[str, dict[str, Any]]  # Any: JSON
+"""Of each event of ``given.toml``, as JSON, who says it, and in which bytes."""
 
 
 def rules_in_force() -> Rules:
@@ -73,25 +77,56 @@ def _object(members: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
-def story(source: dict[str, Any], rules: Rules) -> dict[str, Any]:
+def said_in(directory: Path) -> Said:
+    """Return what the stories of a directory refer to by its event.
+
+    Raises:
+        ValueError: An event stands there twice.
+    """
+    path = directory / GIVEN
+    read: dict[str, list[dict[str, str]]] = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    said: Said = {}
+    for entry in read.get("said", []):
+        (event,) = values(entry.pop("event"))
+        if (name := json.dumps(event, sort_keys=True)) in said:
+            raise ValueError(f"{GIVEN}: {name} stands there twice")
+        said[name] = entry | ({"wire": wire(entry["wire"])} if "wire" in entry else {})
+    return said
+
+
+def wire(text: str) -> list[dict[str, Any]]:
+    """Return the pieces of the wire that the lines of a source stand for."""
+    return [piece(line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def _given(event: dict[str, Any], said: Said) -> dict[str, Any]:
+    """Return what was said before a story: with who said it, and its bytes."""
+    if "event" not in event or "by" in event:
+        return event
+    entry = said[json.dumps(event, sort_keys=True)]
+    return {"by": entry["by"]} | event | entry
+
+
+def story(source: dict[str, Any], rules: Rules, said: Said) -> dict[str, Any]:
     """Return a story as other languages read it."""
     unknown = source.keys() - set(_KEYS)
     if unknown:
         raise ValueError(f"{source['name']}: unknown {sorted(unknown)}")
     binds, word = rules[source["rule"]]
-    said = {"binds": binds, "word": word, "does": "write" if source["role"] == "encoder" else "read"} | source
-    said["wire"] = [piece(line.strip()) for line in said.get("wire", "").splitlines() if line.strip()]
-    said |= {key: values(said.get(key, "")) for key in ("given", "events")}
-    if "reply" in said:
-        (said["reply"],) = values(said["reply"])
-    return {key: said[key] for key in _KEYS if said.get(key) or key in ("wire", "events")}
+    made = {"binds": binds, "word": word, "does": "write" if source["role"] == "encoder" else "read"} | source
+    made["given"] = [_given(event, said) for event in values(made.get("given", ""))]
+    made["wire"] = wire(made.get("wire", ""))
+    made["events"] = values(made.get("events", ""))
+    if "reply" in made:
+        (made["reply"],) = values(made["reply"])
+    return {key: made[key] for key in _KEYS if made.get(key) or key in ("wire", "events")}
 
 
-def page(source: str, rules: Rules) -> str:
+def page(source: str, rules: Rules, said: Said) -> str:
     """Return the JSON file that a source makes."""
     read = tomllib.loads(source)
     about, stories = read.pop("about"), read.pop("story")
-    shown = ",\n".join(_shown(story(read | each, rules)) for each in stories)
+    shown = ",\n".join(_shown(story(read | each, rules, said)) for each in stories)
     return f'{{\n"about": {json.dumps(about)},\n"stories": [\n{shown}\n]\n}}\n'
 
 
@@ -122,8 +157,12 @@ def wrong(directory: Path) -> Iterator[str]:
 def pages(directory: Path) -> dict[Path, str]:
     """Return the text of each file that the sources of a directory make."""
     sources = sorted((directory / "source").glob("*.toml"))
-    rules = rules_in_force()
-    return {directory / f"{path.stem}.json": page(path.read_text(encoding="utf-8"), rules) for path in sources}
+    rules, said = rules_in_force(), said_in(directory / "source")
+    return {
+        directory / f"{path.stem}.json": page(path.read_text(encoding="utf-8"), rules, said)
+        for path in sources
+        if path.name != GIVEN
+    }
 
 
 def main(arguments: list[str], directory: Path = VECTORS) -> int:
