@@ -13,13 +13,19 @@ from typing import Any, TypeGuard
 import pytest
 
 from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
+from lambda_wire._events import ConnectionClosed, Violation
+from lambda_wire._invoke_events import InvokeViolation
+from lambda_wire._invoke_service import InvokeServiceConnection
+from lambda_wire._lifecycle import ManagedLifecycle, StandardLifecycle
 from lambda_wire._malformed import Malformed
+from lambda_wire._service import ServiceConnection
+from lambda_wire._signals import Signal
 from lambda_wire.testing import deliveries
 from tests import vector_codecs, vector_roles, vectors
 from tests.real_parts import missing
 from tests.test_spec import of_disk
 from tests.vector_codecs import Reader, Rejected
-from tests.vector_events import Plain, joined, unframed
+from tests.vector_events import INVOKE, RUNTIME_API, STREAMING, Plain, Words, event, joined, unframed
 
 NODE = Path(__file__).with_name("vectors.mjs")
 LARGE = 100_000
@@ -262,6 +268,22 @@ def test_every_word_of_given_is_used_and_stands_once(tmp_path: Path) -> None:
         vectors.said_in(tmp_path)
 
 
+def test_the_page_names_the_events_of_each_role() -> None:
+    """All that ``events`` and ``given`` have, and what else a service of ours may say."""
+    text = (vectors.VECTORS / "README.md").read_text(encoding="utf-8")
+    told = {
+        name
+        for row in re.findall(r"^\| (?:runtime|service|caller|either) \|.*", text, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", row)
+    }
+    said = {
+        each["event"] for _, story in STORIES for each in story["events"] + story.get("given", []) if "event" in each
+    }
+    named = {name for words in (RUNTIME_API, INVOKE) for name, _ in words.values()} | {STREAMING}
+    assert said - {"end", "rest"} <= told  # which are of the decoder of chunks
+    assert named <= told
+
+
 # -- the files and the tool that writes them
 
 
@@ -354,11 +376,14 @@ def test_unknown_arguments_are_refused(directory: Path, capsys: pytest.CaptureFi
 
 # -- other languages
 
+PROGRAMS = re.compile(r"```python\n(.*?)```", re.DOTALL)
+SERVICES = ("service", "managed-service", "invoke-service")
+
 
 def test_the_ten_lines_of_the_readme_read_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """What README.md shows gives the stories that are read, as these tests have them."""
     monkeypatch.chdir(vectors.VECTORS)
-    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code, _ = PROGRAMS.findall(Path("README.md").read_text(encoding="utf-8"))
     seen: list[tuple[object, ...]] = []
 
     def check(*story: object) -> None:
@@ -370,6 +395,80 @@ def test_the_ten_lines_of_the_readme_read_the_files(monkeypatch: pytest.MonkeyPa
         for page, story in STORIES
         if page == "prelude" and story["does"] == "read"
     ]
+
+
+class BlackBox:
+    """Our services, as bytes alone show them; as the README wants a service to be held."""
+
+    def __init__(self, page: str, environment: str) -> None:
+        self._words: Words = INVOKE if page == "invoke-service" else RUNTIME_API
+        snap_start = environment == "snap-start"
+        self._lifecycle = ManagedLifecycle() if environment == "managed" else StandardLifecycle(snap_start=snap_start)
+        self._connection: ServiceConnection | InvokeServiceConnection
+
+    def connect(self) -> BlackBox:
+        """Open a connection; only the last one is spoken on."""
+        invoke = self._words is INVOKE
+        self._connection = InvokeServiceConnection() if invoke else ServiceConnection(self._lifecycle)
+        return self
+
+    def expire(self, request_id: str) -> None:
+        """Let a deadline pass."""
+        assert isinstance(self._lifecycle, ManagedLifecycle)
+        self._lifecycle.expire(request_id)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.abandon()
+
+    def receive(self, data: bytes, *, ends: bool = False) -> bytes:
+        """Take bytes, and return the refusal of what they say."""
+        refusal: Any = None  # any answer: Any because the two services have no common type of it
+        self._connection.receive_data(data)
+        if ends:
+            self._connection.receive_data(b"")
+        try:
+            while not isinstance(got := self._connection.next_event(), (Signal, ConnectionClosed)):
+                if isinstance(got, (Violation, InvokeViolation)):
+                    refusal = got.reply
+        except RemoteProtocolError as fault:
+            refusal = fault.reply
+        return b"" if refusal is None else self._connection.send(refusal)
+
+    def send(self, said: Plain) -> bytes | None:
+        """Say an event, if it may be said."""
+        try:
+            what: Any = event(said, self._words)  # any event; Any because they have no common type
+            return self._connection.send(what)
+        except (Malformed, LocalProtocolError):
+            return None
+
+
+def test_the_runner_of_the_readme_holds_a_service_to_its_stories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every story of a service is told in bytes alone: what is refused is, and what is written is the wire."""
+    monkeypatch.chdir(vectors.VECTORS)
+    first, code = PROGRAMS.findall(Path("README.md").read_text(encoding="utf-8"))
+    judged: list[str] = []
+
+    def check(*_: object) -> None:
+        """The test above has it."""
+
+    def judge(story: Plain, said: list[bytes | None]) -> None:
+        judged.append(story["name"])
+        answer = b"".join(filter(None, said))
+        start, fields, _ = messages(answer)
+        rejected = story["verdict"] == "reject"
+        if story["does"] == "write" and not rejected:
+            assert messages(answer) == messages(b"".join(story["wire"])), story["name"]
+        else:
+            assert (None in said or start[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5")) is rejected, story["name"]
+        if "reply" in story:
+            assert start == b"HTTP/1.1 %d" % story["reply"]["status"], story["name"]
+            closes = b"connection:close" in fields
+            assert closes is story["reply"].get("close", closes), story["name"]
+
+    exec(first + code, {"check": check, "start": BlackBox, "judge": judge})
+    assert judged == [story["name"] for wanted in SERVICES for page, story in STORIES if page == wanted]
 
 
 #: Stories of a MAY that the decoders in JavaScript do not follow, with the reason.
