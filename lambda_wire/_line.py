@@ -40,11 +40,12 @@ Address: TypeAlias = tuple[socket.AddressFamily, tuple[object, ...]]
 class Waits(Protocol):
     """What whoever dials waits for. A wait that is given up leaves the socket as it was."""
 
-    async def addresses(self, host: bytes, port: int) -> list[Address]:
+    async def addresses(self, host: str, port: int) -> list[Address]:
         """Return where a host may be reached, the best first.
 
         Raises:
             OSError: There is no such host.
+            UnicodeError: Nor could there be one.
         """
         ...  # noqa: PIE790  # checkers want it
 
@@ -192,15 +193,16 @@ class Line:
         raise ConnectionLost(f"nothing was sent: no {where} ({refused})", nothing_sent=True) from refused
 
     async def _addresses(self, waits: Waits) -> list[Address]:
-        port, tls = self._service.port, self._context is not None
-        try:  # what is not to be in a certificate need not pay for the tables of IDNA
-            host = self._service.host.encode("idna" if tls else "ascii")
+        host, port = self._service.host, self._service.port
+        try:
+            if self._context is not None:
+                host.encode("idna")  # as a certificate has it
+            try:  # an address needs no looking up, and so no thread
+                return look_up(host, port, flags=socket.AI_NUMERICHOST)
+            except socket.gaierror:
+                return await waits.addresses(host, port)
         except UnicodeError as fault:  # of a name such as ``a..b``, wherever that leads
             raise OSError(errno.EINVAL, str(fault)) from fault
-        try:  # an address needs no looking up, and so no thread
-            return look_up(host, port, flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:
-            return await waits.addresses(host, port)
 
     async def _connect(self, family: socket.AddressFamily, address: tuple[object, ...], waits: Waits) -> None:
         self._session.require_open()
@@ -241,13 +243,14 @@ class Line:
                 await waits.writable(made)
 
 
-def look_up(host: bytes, port: int, flags: int = 0) -> list[Address]:
+def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
     """Return where a host may be reached, the best first, as ``socket.getaddrinfo`` says it.
 
     Raises:
         OSError: There is no such host.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    name = host.encode()  # as text, a cold start would pay for the tables of IDNA
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 
 

@@ -169,7 +169,7 @@ class _Waits:
         self._wait = wait
         self._deadline = self._until = deadline
 
-    async def addresses(self, host: bytes, port: int) -> list[Address]:
+    async def addresses(self, host: str, port: int) -> list[Address]:
         return look_up(host, port)
 
     async def readable(self, wire: socket.socket) -> None:  # noqa: ARG002  # the one that is dialled

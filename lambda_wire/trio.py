@@ -67,7 +67,7 @@ def connect_caller(
 class _Loop:
     """Waits for sockets in trio's event loop."""
 
-    async def addresses(self, host: bytes, port: int) -> list[Address]:
+    async def addresses(self, host: str, port: int) -> list[Address]:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return [(family, address) for family, _, _, _, address in found]
 

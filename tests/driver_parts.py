@@ -194,7 +194,7 @@ class WatchedLoop:
         self.waits.append(wait)
         self.on_wait(wait)
 
-    async def addresses(self, host: bytes, port: int) -> list[Any]:
+    async def addresses(self, host: str, port: int) -> list[Any]:
         self._note("addresses")
         return await self._loop.addresses(host, port)
 

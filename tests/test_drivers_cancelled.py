@@ -375,8 +375,8 @@ async def test_a_cancelled_lookup(driver: LoopDriver, monkeypatch: pytest.Monkey
     waiting = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
-    async def addresses(self: object, host: bytes, port: int) -> list[Any]:
-        assert (host, port) == (b"name.test", 80)
+    async def addresses(self: object, host: str, port: int) -> list[Any]:
+        assert (host, port) == ("name.test", 80)
         while not waiting.is_set():
             await driver.pause()
         return [(socket.AF_INET, listener.getsockname())]
@@ -416,7 +416,7 @@ def test_every_address_of_a_name_is_tried(driver: LoopDriver, monkeypatch: pytes
             return [*both[0], *both[1]]
         return resolve(host, port, *arguments, **options)
 
-    async def through_python(self: object, host: bytes, port: int) -> list[Any]:
+    async def through_python(self: object, host: str, port: int) -> list[Any]:
         return [(family, address) for family, _, _, _, address in getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
     def script(listener: socket.socket) -> None:
@@ -441,7 +441,7 @@ def test_every_address_of_a_name_is_tried(driver: LoopDriver, monkeypatch: pytes
 @on_every_loop
 async def test_a_loop_looks_an_address_up(driver: LoopDriver) -> None:
     """Family and address, as a socket of that family takes them."""
-    assert (socket.AF_INET, ("127.0.0.1", 80)) in await driver.loop.addresses(b"127.0.0.1", 80)
+    assert (socket.AF_INET, ("127.0.0.1", 80)) in await driver.loop.addresses("127.0.0.1", 80)
 
 
 # -- trio's own law
