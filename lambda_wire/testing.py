@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,11 +29,12 @@ from lambda_wire._runtime import RuntimeConnection, RuntimeEvent
 from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import NEED_DATA, Signal
 from lambda_wire.bootstrap import Handler, serve_handler
+from lambda_wire.bootstrap.failures import unheard
 from lambda_wire.local.call import Call, Failure, Started
 from lambda_wire.local.report import Report
 from lambda_wire.local.server import EmbeddedLambda
 from lambda_wire.local.threads import LoopThread, ThreadWorker
-from lambda_wire.local.worker import Worker
+from lambda_wire.sync import Runtime
 
 __all__ = ["ConnectedPair", "FunctionError", "LocalLambda", "Stream", "connected_pair", "deliveries"]
 
@@ -153,11 +154,13 @@ class LocalLambda:
     Args:
         handler: ``handler(event, context)``, plain or async.
         timeout_s: The function's timeout. A thread cannot be killed: when it has passed, the caller is told and the
-            thread is left to itself; it ends with its next write, or when the handler returns.
+            thread is left to itself; it ends with its next write, or when the handler returns. Nobody waits for it,
+            and what it still says to its Lambda is lost without a word.
         environments: How many invocations may run at once, each in a thread of its own.
         simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
 
-    Entering it raises ``ValueError`` where there would be no environment, or no time.
+    Entering it raises ``ValueError`` where there would be no environment, or no time. Leaving it ends what still runs:
+    ``RuntimeError`` says that a handler whose time has not passed has not ended within 5 s.
     """
 
     def __init__(
@@ -169,7 +172,7 @@ class LocalLambda:
         self._timeout_s = timeout_s
         self._environments = environments
         self._simulate_bandwidth = simulate_bandwidth
-        self._threads: list[threading.Thread] = []
+        self._workers: list[_Worker] = []
         self._running: tuple[LoopThread, EmbeddedLambda] | None = None
 
     def __enter__(self) -> Self:
@@ -184,11 +187,14 @@ class LocalLambda:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         loop, embedded = self._in_block
         self._running = None
+        threads = [worker.thread for worker in self._workers if not worker.left]
+        self._workers.clear()
         loop.wait(embedded.stop())
-        for thread in self._threads:
-            thread.join(_PATIENCE_S)
+        deadline = time.monotonic() + _PATIENCE_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
         loop.stop()
-        if fault is None and any(thread.is_alive() for thread in self._threads):
+        if fault is None and any(thread.is_alive() for thread in threads):
             raise RuntimeError(f"the handler still runs {_PATIENCE_S:.0f} s after its Lambda was stopped")
 
     @property
@@ -254,11 +260,31 @@ class LocalLambda:
         await embedded.start()
         return embedded
 
-    async def _launch(self, address: str, hear: Callable[[bytes], None]) -> Worker:  # noqa: ARG002  # see the class
-        alone = self._environments == 1
-        worker = ThreadWorker(lambda runtime: serve_handler(self._handler, runtime, alone=alone), address)
-        self._threads.append(worker.thread)
+    async def _launch(self, address: str, hear: Callable[[bytes], None]) -> _Worker:  # noqa: ARG002  # see the class
+        worker = _Worker(self._handler, address, alone=self._environments == 1)
+        self._workers.append(worker)
         return worker
+
+
+class _Worker(ThreadWorker):
+    """A handler in a thread.
+
+    Attributes:
+        left: Whether its Lambda has done with it, so that what it still says is heard by nobody.
+    """
+
+    def __init__(self, handler: Handler, address: str, *, alone: bool) -> None:
+        self.left: bool = False
+
+        def serve(runtime: Runtime) -> None:
+            unheard.set(lambda: self.left)
+            serve_handler(handler, runtime, alone=alone)
+
+        super().__init__(serve, address)
+
+    async def kill(self) -> None:
+        """Leave it to itself: a thread cannot be killed."""
+        self.left = True
 
 
 class Stream(Iterator[bytes]):

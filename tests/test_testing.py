@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -36,6 +37,13 @@ def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before  # one of another test's may have ended meanwhile
+
+
+def ended_handlers() -> None:
+    """Wait for what was left to itself."""
+    for thread in threading.enumerate():
+        if thread.name == "lambda-wire-handler":
+            thread.join(30)
 
 
 # -- an in-process Lambda
@@ -267,7 +275,8 @@ def test_a_timeout_is_enforced() -> None:
         assert caught.value.error_type == "Sandbox.Timedout"
         assert caught.value.error_message.endswith("Task timed out after 0.10 seconds")
         assert fn.invoke("again") == "again"
-        release.set()
+    release.set()
+    ended_handlers()
 
 
 def test_environments_run_at_once() -> None:
@@ -333,21 +342,74 @@ def test_it_can_be_entered_again() -> None:
 
 
 def test_a_handler_that_does_not_end_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread cannot be killed; a test that leaves one behind must not pass."""
+    """A thread cannot be killed; a test that leaves one behind whose caller still waits must not pass."""
     monkeypatch.setattr("lambda_wire.testing._PATIENCE_S", 0.05)
     release = threading.Event()
 
-    def handler(event: object, context: object) -> object:
+    def handler(event: object, context: object) -> Iterator[bytes]:
+        yield b"begun"
         release.wait(30)
-        return None
 
-    fn = LocalLambda(handler, timeout_s=0.05)
-    with pytest.raises(RuntimeError, match="still runs"), fn, pytest.raises(FunctionError):
-        fn.invoke({})
+    with pytest.raises(RuntimeError, match="still runs"), LocalLambda(handler) as fn:
+        next(fn.stream({}))
     release.set()
-    for thread in threading.enumerate():
+    ended_handlers()
+
+
+def answered(release: threading.Event) -> str:
+    release.wait(30)
+    return "late"
+
+
+def streamed(release: threading.Event) -> Iterator[bytes]:
+    yield b"begun"
+    release.wait(30)
+    yield b"late"
+
+
+async def awaited(release: threading.Event) -> str:
+    await asyncio.to_thread(release.wait, 30)
+    return "late"
+
+
+@pytest.mark.parametrize("late", [answered, streamed, awaited])
+def test_a_handler_that_exceeded_its_time_is_left_to_itself(
+    late: Callable[[threading.Event], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its caller was told: neither the end of the block nor anybody who reads the log hears of it again."""
+    release = threading.Event()
+    with LocalLambda(lambda _, __: late(release), timeout_s=0.05, environments=2) as fn:
+        for _ in range(3):
+            with pytest.raises(FunctionError, match=r"^Sandbox\.Timedout: "):
+                fn.invoke({})
+    release.set()
+    ended_handlers()
+    assert capsys.readouterr().err == ""
+
+
+def test_those_that_do_not_end_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One patience for all of them."""
+    monkeypatch.setattr("lambda_wire.testing._PATIENCE_S", 0.05)
+    patiences: list[float | None] = []
+    join = threading.Thread.join
+
+    def recorded(thread: threading.Thread, timeout: float | None = None) -> None:
         if thread.name == "lambda-wire-handler":
-            thread.join(30)
+            patiences.append(timeout)
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", recorded)
+    release = threading.Event()
+    fn = LocalLambda(lambda _, __: streamed(release), environments=2)
+    with pytest.raises(RuntimeError, match="still runs"), fn:
+        assert [next(stream) for stream in [fn.stream({}), fn.stream({})]] == [b"begun"] * 2
+    first, second = patiences
+    assert first is not None
+    assert second is not None
+    assert second < first <= 0.05
+    release.set()
+    monkeypatch.undo()
+    ended_handlers()
 
 
 # -- connection pairs

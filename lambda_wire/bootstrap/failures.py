@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from importlib import import_module
 from itertools import dropwhile
 from traceback import FrameSummary, StackSummary, format_list, walk_tb
@@ -49,6 +50,7 @@ __all__ = [
     "refusal",
     "say",
     "say_init_error",
+    "unheard",
     "why_it_ends",
     "write_log",
 ]
@@ -58,6 +60,10 @@ for _needed in ("json", "binascii"):  # by the document of an error, and by its 
 
 #: How much of a chain of causes X-Ray is told. Ours: a chain may be a loop.
 _LONGEST_CHAIN: Final = 10
+
+unheard: Final = ContextVar[Callable[[], bool]]("unheard", default=lambda: False)
+"""Says whether nobody wants to know any more what the runtime has to say: in a process that has given it up, and lives
+on."""
 
 
 class RuntimeFault(Exception):
@@ -225,7 +231,8 @@ def log_failure(error: ErrorPayload) -> None:
 
 def log_line(text: str) -> None:
     """Write what the runtime has to say to stderr, as one line."""
-    _write(f"lambda-wire: {' '.join(text.split())}\n")
+    if not unheard.get()():
+        _write(f"lambda-wire: {' '.join(text.split())}\n")
 
 
 def flush_logs() -> None:
