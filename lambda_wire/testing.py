@@ -151,6 +151,10 @@ class LocalLambda:
     START, END and REPORT lines and warnings go to the logger ``lambda_wire.local``. What the handler prints goes where
     this process prints and cannot be told apart: the log that a caller of Invoke may ask for holds those lines only.
 
+    ``os.environ`` is the test's own, and nothing is changed in it: others may run in this process. So a handler finds
+    ``_X_AMZN_TRACE_ID``, which AWS's X-Ray SDKs read where ``LAMBDA_TASK_ROOT`` is set, as the test has set it, and not
+    at all if it has not. ``context.trace_id`` has the id of the invocation.
+
     Args:
         handler: ``handler(event, context)``, plain or async.
         timeout_s: The function's timeout. A thread cannot be killed: when it has passed, the caller is told and the
@@ -261,7 +265,7 @@ class LocalLambda:
         return embedded
 
     async def _launch(self, address: str, hear: Callable[[bytes], None]) -> _Worker:  # noqa: ARG002  # see the class
-        worker = _Worker(self._handler, address, alone=self._environments == 1)
+        worker = _Worker(self._handler, address)
         self._workers.append(worker)
         return worker
 
@@ -273,12 +277,12 @@ class _Worker(ThreadWorker):
         left: Whether its Lambda has done with it, so that what it still says is heard by nobody.
     """
 
-    def __init__(self, handler: Handler, address: str, *, alone: bool) -> None:
+    def __init__(self, handler: Handler, address: str) -> None:
         self.left: bool = False
 
         def serve(runtime: Runtime) -> None:
             unheard.set(lambda: self.left)
-            serve_handler(handler, runtime, alone=alone)
+            serve_handler(handler, runtime, alone=False)
 
         super().__init__(serve, address)
 

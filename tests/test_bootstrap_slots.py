@@ -48,7 +48,6 @@ from lambda_wire.bootstrap.invoking import Invoker
 from lambda_wire.bootstrap.logs import current_request_id
 from lambda_wire.bootstrap.slots import Slots
 from lambda_wire.bootstrap.stopping import Stopped
-from lambda_wire.testing import LocalLambda
 from tests.bootstrap_parts import RecordingRuntime, Said, ScriptedService, invocation
 from tests.driver_services import service as script_service
 from tests.running_local import PATIENCE_S, running_local
@@ -883,23 +882,6 @@ def test_the_trace_id_is_never_in_the_environment_of_several(monkeypatch: pytest
                     assert isinstance(said, BufferedResponse)
                     assert json.loads(said.payload) == [f"Root={number}", before]
                 assert os.environ.get("_X_AMZN_TRACE_ID") == before
-
-
-def test_the_trace_id_beside_other_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one environment in this process it is set; of two that run at once it would be the other's."""
-    monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
-    both = threading.Barrier(2)
-
-    def handler(event: int, context: LambdaContext) -> bool:
-        if event:
-            both.wait(PATIENCE_S)
-        return os.environ.get("_X_AMZN_TRACE_ID") == context.trace_id != ""
-
-    with LocalLambda(handler) as function:
-        assert function.invoke(0) is True
-    with LocalLambda(handler, environments=2) as function, concurrent.futures.ThreadPoolExecutor() as callers:
-        assert list(callers.map(function.invoke, [1, 1])) == [False, False]
-    assert "_X_AMZN_TRACE_ID" not in os.environ
 
 
 mine: contextvars.ContextVar[object] = contextvars.ContextVar("mine", default="unset")

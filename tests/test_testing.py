@@ -90,6 +90,25 @@ def test_the_handler_runs_in_this_process_with_a_context() -> None:
         assert fn.invoke({}, client_context={"custom": {"a": 1}}) == [os.getpid(), True, {"a": 1}]
 
 
+@pytest.mark.parametrize("before", ["Root=mine", None])
+def test_the_environment_is_the_tests_own(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sets ``_X_AMZN_TRACE_ID`` finds it again, the handler too; others run in this process (RT-MANAGED-9)."""
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", before or "")
+    if before is None:
+        monkeypatch.delenv("_X_AMZN_TRACE_ID")
+    environment = dict(os.environ)
+
+    def inner(event: object, context: Any) -> object:
+        return [dict(os.environ) == environment, context.trace_id.startswith("Root=")]
+
+    def outer(event: object, context: Any) -> object:
+        return [*inner(event, context), other.invoke({}), *inner(event, context)]
+
+    with LocalLambda(inner) as other, LocalLambda(outer) as fn:
+        assert fn.invoke({}) == [True, True, [True, True], True, True]
+        assert dict(os.environ) == environment
+
+
 def test_a_failure_is_raised_with_all_that_is_known_of_it() -> None:
     """And the next invocation is served."""
 
