@@ -295,20 +295,21 @@ class Stream(Iterator[bytes]):
     """What a function streams: an iterator of its pieces, one for each that it wrote, as they arrive.
 
     When the function fails, what came before is yielded and then ``FunctionError`` raised. A stream that is not read
-    to its end disturbs nothing: the function runs on, and the rest is thrown away.
+    to its end disturbs nothing: the function runs on, and the rest is thrown away. One that should have begun with a
+    prelude, and did not, raises ``Malformed`` whenever it is looked at.
     """
 
     def __init__(self, loop: LoopThread, call: Call) -> None:
         self._loop = loop
         self._call = call
         self._begun = False
+        self._closed = False
         self._content_type: str | None = None
-        self._prelude: Prelude | None = None
-        self._held = b""
+        self._decoder = PreludeDecoder()
 
     @property
     def content_type(self) -> str:
-        """What the function says that it streams. Waits until it does.
+        """What the function says that it streams. Waits until it does; empty when it was closed before.
 
         Raises:
             FunctionError: It failed before it did.
@@ -321,23 +322,25 @@ class Stream(Iterator[bytes]):
 
     @property
     def prelude(self) -> Prelude | None:
-        """Status, headers and cookies of an ``HttpResponse``; ``None`` for other streams. Waits until it is known.
+        """Status, headers and cookies of an ``HttpResponse``, as soon as they are known; ``None`` for other streams.
 
         Raises:
             FunctionError: It failed before they were known.
             Malformed: The stream should have begun with a prelude, and did not.
         """
         promised = media_type(self.content_type) == names.HTTP_INTEGRATION_RESPONSE
-        if promised and self._prelude is None and self._call.failure is not None:
+        prelude = self._decoder.next_prelude()
+        if prelude is not NEED_DATA:
+            return prelude
+        if promised and self._call.failure is not None:
             raise _error(self._call.failure)
-        return self._prelude
+        return None
 
     def __next__(self) -> bytes:
         self._wait_for_beginning()
-        if self._held:
-            held, self._held = self._held, b""
-            return held
-        piece = self._loop.wait(self._call.next_piece())
+        if self._closed:
+            raise StopIteration
+        piece = self._decoder.rest() or self._loop.wait(self._call.next_piece())
         if piece is not None:
             return piece
         if self._call.failure is not None:
@@ -345,8 +348,12 @@ class Stream(Iterator[bytes]):
         raise StopIteration
 
     def _wait_for_beginning(self) -> None:
-        if not self._begun:
-            self._loop.wait(self._begin())
+        if not (self._begun or self._closed):
+            try:
+                self._loop.wait(self._begin())
+            except Malformed:  # the decoder says it again, whoever asks
+                self._loop.discard(self._call)
+                raise
 
     async def _begin(self) -> None:
         started = await self._call.started()
@@ -357,18 +364,17 @@ class Stream(Iterator[bytes]):
         self._begun = True
 
     async def _read_prelude(self) -> None:
-        decoder = PreludeDecoder()
-        while (prelude := decoder.next_prelude()) is NEED_DATA:
+        while self._decoder.next_prelude() is NEED_DATA:
             piece = await self._call.next_piece()
             if piece is None:
                 if self._call.size and self._call.failure is None:
-                    decoder.end()
+                    self._decoder.end()
                 return
-            decoder.feed(piece)
-        self._prelude, self._held = prelude, decoder.rest()
+            self._decoder.feed(piece)
 
     def close(self) -> None:
-        """Throw away the rest."""
+        """Throw away the rest: the stream is over."""
+        self._closed = True
         self._loop.discard(self._call)
 
     def __del__(self) -> None:

@@ -98,7 +98,7 @@ def test_the_environment_is_the_tests_own(before: str | None, monkeypatch: pytes
         monkeypatch.delenv("_X_AMZN_TRACE_ID")
     environment = dict(os.environ)
 
-    def inner(event: object, context: Any) -> object:
+    def inner(event: object, context: Any) -> list[object]:
         return [dict(os.environ) == environment, context.trace_id.startswith("Root=")]
 
     def outer(event: object, context: Any) -> object:
@@ -232,11 +232,58 @@ def test_a_stream_beyond_its_limit_is_given_up_to_it(
     assert report.endswith("Status: error")
 
 
-@pytest.mark.parametrize("pieces", [[b"{}"], [b"nonsense" + b"\0" * 8]])
+@pytest.mark.parametrize("pieces", [[b"{}"], [b"nonsense" + b"\0" * 8], [b" " * 20_000]])
 def test_a_stream_without_the_prelude_it_promised_is_malformed(pieces: list[bytes]) -> None:
+    """Whoever looks, and however often, is told the same (FU-PRELUDE-3, FU-PRELUDE-12)."""
     response = StreamingResponse(pieces, content_type=HTTP_INTEGRATION_RESPONSE)
-    with LocalLambda(lambda _, __: response) as fn, pytest.raises(Malformed):
-        next(fn.stream({}))
+    with LocalLambda(lambda _, __: response) as fn:
+        stream = fn.stream({})
+        reasons: list[str] = []
+        for look in (lambda: next(stream), lambda: stream.prelude, lambda: stream.content_type, lambda: next(stream)):
+            with pytest.raises(Malformed) as caught:
+                look()
+            reasons.append(str(caught.value))
+        assert len(set(reasons)) == 1
+
+
+def test_a_stream_without_its_prelude_holds_nobody_up() -> None:
+    """The rest of it is thrown away: the function runs to its end."""
+    ended = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield from [b"x" * 65_536] * 400
+        ended.set()
+
+    with LocalLambda(lambda _, __: StreamingResponse(body(), content_type=HTTP_INTEGRATION_RESPONSE)) as fn:
+        stream = fn.stream({})
+        with pytest.raises(Malformed, match="within 16384 bytes"):
+            next(stream)
+        assert ended.wait(20)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_closed_stream_is_over(begun: bool) -> None:
+    """At once, while the function still runs: what is known of it stays, nobody waits for more."""
+    runs, release = threading.Event(), threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield b"one"
+        runs.set()
+        release.wait(30)
+        yield b"two"
+
+    response = HttpResponse(status_code=201, body=body())
+    with LocalLambda(lambda _, __: response) as fn:
+        stream = fn.stream({})
+        if begun:
+            assert stream.prelude == response.prelude
+        assert runs.wait(30)
+        stream.close()
+        assert list(stream) == []
+        known = (HTTP_INTEGRATION_RESPONSE, response.prelude) if begun else ("", None)
+        assert (stream.content_type, stream.prelude) == known
+        assert not release.is_set()
+        release.set()
 
 
 def test_a_stream_that_is_left_early_disturbs_nothing() -> None:
