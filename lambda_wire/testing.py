@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -34,6 +36,7 @@ from lambda_wire.local.call import Call, Failure, Started
 from lambda_wire.local.report import Report
 from lambda_wire.local.server import EmbeddedLambda
 from lambda_wire.local.threads import LoopThread, ThreadWorker
+from lambda_wire.local.worker import child_environment
 from lambda_wire.sync import Runtime
 
 __all__ = ["ConnectedPair", "FunctionError", "LocalLambda", "Stream", "connected_pair", "deliveries"]
@@ -153,7 +156,8 @@ class LocalLambda:
 
     ``os.environ`` is the test's own, and nothing is changed in it: others may run in this process. So a handler finds
     ``_X_AMZN_TRACE_ID``, which AWS's X-Ray SDKs read where ``LAMBDA_TASK_ROOT`` is set, as the test has set it, and not
-    at all if it has not. ``context.trace_id`` has the id of the invocation.
+    at all if it has not. ``context.trace_id`` has the id of the invocation; name, version, memory and log of the
+    function are there what ``lambda-wire local`` says, unless the test has set their variables.
 
     Args:
         handler: ``handler(event, context)``, plain or async.
@@ -282,7 +286,8 @@ class _Worker(ThreadWorker):
 
         def serve(runtime: Runtime) -> None:
             unheard.set(lambda: self.left)
-            serve_handler(handler, runtime, alone=False)
+            said = ChainMap(os.environ, child_environment({}, address=address, handler="", task_root=""))
+            serve_handler(handler, runtime, alone=False, environment=said)
 
         super().__init__(serve, address)
 

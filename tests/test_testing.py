@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -26,9 +26,21 @@ from lambda_wire._events import (
     ResponseStarted,
 )
 from lambda_wire._malformed import Malformed
-from lambda_wire._names import HTTP_INTEGRATION_RESPONSE
+from lambda_wire._names import (
+    ENV_FUNCTION_MEMORY_SIZE,
+    ENV_FUNCTION_NAME,
+    ENV_FUNCTION_VERSION,
+    ENV_LOG_GROUP_NAME,
+    ENV_LOG_STREAM_NAME,
+    HTTP_INTEGRATION_RESPONSE,
+)
 from lambda_wire._responses import HttpResponse, StreamingResponse
 from lambda_wire.testing import FunctionError, LocalLambda, connected_pair, deliveries
+
+_OF_FUNCTION: Final = (
+    *(ENV_FUNCTION_NAME, ENV_FUNCTION_VERSION, ENV_FUNCTION_MEMORY_SIZE),
+    *(ENV_LOG_GROUP_NAME, ENV_LOG_STREAM_NAME),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +100,24 @@ def test_the_handler_runs_in_this_process_with_a_context() -> None:
 
     with LocalLambda(handler) as fn:
         assert fn.invoke({}, client_context={"custom": {"a": 1}}) == [os.getpid(), True, {"a": 1}]
+
+
+def test_the_context_says_what_that_of_lambda_wire_local_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a handler finds there what it finds on AWS. What the test has set wins: the handler sees that, too."""
+    for name in _OF_FUNCTION:
+        monkeypatch.delenv(name, raising=False)
+
+    def handler(event: object, context: Any) -> object:
+        assert int(context.memory_limit_in_mb) > 0
+        of_function = [context.function_name, context.function_version, context.memory_limit_in_mb]
+        return [*of_function, context.log_group_name, context.log_stream_name]
+
+    with LocalLambda(handler) as fn:
+        assert fn.invoke({}) == ["function", "$LATEST", "3008", "/aws/lambda/function", "$LATEST"]
+        assert ENV_FUNCTION_NAME not in os.environ
+        monkeypatch.setenv(ENV_FUNCTION_NAME, "mine")
+        monkeypatch.setenv(ENV_FUNCTION_MEMORY_SIZE, "128")
+        assert fn.invoke({})[:3] == ["mine", "$LATEST", "128"]
 
 
 @pytest.mark.parametrize("before", ["Root=mine", None])

@@ -33,6 +33,8 @@ from lambda_wire.sync import Runtime, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lambda_wire._events import Invocation
     from lambda_wire.bootstrap.failures import Unanswerable
 
@@ -96,7 +98,9 @@ def _serve_until_stopped(
     return 0
 
 
-def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> None:
+def serve_handler(
+    handler: Handler, runtime: Runtime, *, alone: bool = True, environment: Mapping[str, str] = os.environ
+) -> None:
     """Serve invocations with ``handler`` until the Runtime API goes away. Takes over no signals.
 
     What the runtime has to say goes to ``sys.stderr``; that and ``sys.stdout`` are flushed after each invocation.
@@ -105,6 +109,7 @@ def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> 
         handler: The function itself.
         runtime: Where its invocations come from.
         alone: Whether this process runs no other invocation meanwhile. Only then ``_X_AMZN_TRACE_ID`` is set.
+        environment: What the handler's context is told by: the variables that AWS sets.
 
     Raises:
         RequestRefused: The service refused the poll (403 or 500).
@@ -114,12 +119,20 @@ def serve_handler(handler: Handler, runtime: Runtime, *, alone: bool = True) -> 
         BaseException: What the handler raised to end the process, such as ``SystemExit``; it has been reported.
     """
     try:
-        _serve(handler, runtime, Stop(), alone=alone)
+        _serve(handler, runtime, Stop(), alone=alone, environment=environment)
     except ConnectionLost:
         return
 
 
-def _serve(handler: Handler, runtime: Runtime, stop: Stop, *, alone: bool = True, margin_ms: int | None = None) -> None:
+def _serve(
+    handler: Handler,
+    runtime: Runtime,
+    stop: Stop,
+    *,
+    alone: bool = True,
+    margin_ms: int | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> None:
     stop.end_polls(runtime.stop_polling)
     if stop.asked:
         return
@@ -127,7 +140,7 @@ def _serve(handler: Handler, runtime: Runtime, stop: Stop, *, alone: bool = True
     from lambda_wire.bootstrap.alone import serve_alone
     from lambda_wire.bootstrap.invoking import Invoker
 
-    serve_alone(Invoker(handler, alone=alone, margin_ms=margin_ms), runtime, come, stop)
+    serve_alone(Invoker(handler, alone=alone, margin_ms=margin_ms, environment=environment), runtime, come, stop)
 
 
 def _asked_for(runtime: Runtime) -> list[Invocation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from lambda_wire import _names as names
@@ -62,6 +63,12 @@ class ClientContext(_Shown):
 class LambdaContext(_Shown):
     """What the handler is told about its invocation and its function.
 
+    Args:
+        invocation: What the service said.
+        answer: Where the response goes.
+        loop: Where an async handler runs.
+        environment: What says the rest: the variables that AWS sets.
+
     Attributes:
         aws_request_id: Of this invocation.
         log_group_name: Where the function logs; ``None`` where the environment does not say.
@@ -84,15 +91,17 @@ class LambdaContext(_Shown):
         RuntimeFault: ``Runtime.LambdaContextUnmarshalError``: client context or identity is no JSON object.
     """
 
-    def __init__(self, invocation: Invocation, answer: Answer, loop: SlotLoop) -> None:
+    def __init__(
+        self, invocation: Invocation, answer: Answer, loop: SlotLoop, environment: Mapping[str, str] = os.environ
+    ) -> None:
         said = _object(_parsed(invocation.client_context, "Client Context"), "Client Context")
         identity = _object(_parsed(invocation.cognito_identity, "Cognito Identity"), "Cognito Identity")
         self.aws_request_id: str = invocation.request_id
-        self.log_group_name: str | None = os.environ.get(names.ENV_LOG_GROUP_NAME)
-        self.log_stream_name: str | None = os.environ.get(names.ENV_LOG_STREAM_NAME)
-        self.function_name: str | None = os.environ.get(names.ENV_FUNCTION_NAME)
-        self.memory_limit_in_mb: str | None = os.environ.get(names.ENV_FUNCTION_MEMORY_SIZE)
-        self.function_version: str | None = os.environ.get(names.ENV_FUNCTION_VERSION)
+        self.log_group_name: str | None = environment.get(names.ENV_LOG_GROUP_NAME)
+        self.log_stream_name: str | None = environment.get(names.ENV_LOG_STREAM_NAME)
+        self.function_name: str | None = environment.get(names.ENV_FUNCTION_NAME)
+        self.memory_limit_in_mb: str | None = environment.get(names.ENV_FUNCTION_MEMORY_SIZE)
+        self.function_version: str | None = environment.get(names.ENV_FUNCTION_VERSION)
         self.invoked_function_arn: str = invocation.invoked_function_arn
         self.tenant_id: str | None = invocation.tenant_id or None
         self._w3c = _w3c_fields(said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import copy_context
 
 from lambda_wire import _names as names
@@ -29,13 +29,22 @@ class Invoker:
         handler: What is called.
         alone: Whether one invocation runs in this process at a time. Only then ``_X_AMZN_TRACE_ID`` can be set.
         margin_ms: How long before its deadline an async handler is cancelled; never when ``None``.
+        environment: What contexts are told by.
     """
 
-    def __init__(self, handler: Handler, *, alone: bool, margin_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        alone: bool,
+        margin_ms: int | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         self._handler = handler
         self._takes_bytes = takes_bytes(handler)
         self._alone = alone
         self._margin_ms = margin_ms
+        self._environment = environment
 
     @property
     def limits(self) -> bool:
@@ -66,7 +75,7 @@ class Invoker:
         current_request_id.set(invocation.request_id)
         self._set_trace_id(invocation.trace_id)
         try:
-            context = LambdaContext(invocation, answer, loop)
+            context = LambdaContext(invocation, answer, loop, self._environment)
             result = self._handler(invocation.payload if self._takes_bytes else read_event(invocation), context)
             send(result, answer, loop, self._limit_s(invocation))
         except BaseException as fault:
