@@ -200,11 +200,11 @@ def test_the_decode_command_names_the_violation() -> None:
 
 
 def test_the_pytest_snippet_passes(tmp_path: Path) -> None:
-    """A user's test as the README has it."""
+    """A user's tests as the README has them."""
     (tmp_path / "test_snippet.py").write_text(IN_PYTEST)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_snippet.py"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    assert "1 passed" in run.stdout, run.stdout + run.stderr
+    assert "2 passed" in run.stdout, run.stdout + run.stderr
 
 
 def test_the_sans_io_snippet_holds() -> None:
