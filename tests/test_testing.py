@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -566,3 +567,12 @@ def test_a_lambda_without_environments_or_time(wrong: dict[str, Any]) -> None:
     """Would leave its callers waiting for ever: it is refused when it is entered, and nothing is left of it."""
     with pytest.raises(ValueError, match="expected environments and seconds"), LocalLambda(lambda _, __: 1, **wrong):
         pass
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_lambda_that_ends_while_it_starts_leaves_no_socket_open() -> None:
+    """The environment of a first call is being started just then."""
+    for _ in range(5):
+        with LocalLambda(lambda _event, _context: None) as function:
+            function.stream({})
+        gc.collect()

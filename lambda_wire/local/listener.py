@@ -34,7 +34,12 @@ class Listener:
             OSError: The address cannot be had.
         """
         listener = cls(serve)
-        listener._server = await asyncio.start_server(listener._accept, host, port)
+        starting = asyncio.ensure_future(asyncio.start_server(listener._accept, host, port))
+        try:
+            listener._server = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            (await starting).close()  # asyncio itself would leave its socket open
+            raise
         listener.port = listener._server.sockets[0].getsockname()[1]
         return listener
 
