@@ -8,8 +8,8 @@ from __future__ import annotations
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._chunked import CHUNK_END, chunk_head, encode_end
-from lambda_wire._errors import LocalProtocolError
-from lambda_wire._events import ConnectionClosed
+from lambda_wire._errors import LocalProtocolError, RemoteProtocolError
+from lambda_wire._events import ConnectionClosed, Refused
 from lambda_wire._http11 import MessageReader
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead, ResponseHead
@@ -58,8 +58,24 @@ class ServerTurns(Turns):
         keep_boundaries: See ``MessageReader``.
     """
 
-    require, move = Turns._require, Turns._move
-    check, accuse = Turns._check, Turns._accuse
+    if TYPE_CHECKING:  # checkers want the types of these names said
+
+        def require(self, act: Act, what: str) -> None:
+            """See ``Turns._require``."""
+
+        def move(self, act: Act) -> None:
+            """See ``Turns._move``."""
+
+        def check(self) -> None:
+            """See ``Turns._check``."""
+
+        def accuse(self, fault: Malformed, *, reply: Refused | None = None) -> RemoteProtocolError:
+            """See ``Turns._accuse``."""
+            ...  # checkers want it
+
+    else:
+        require, move = Turns._require, Turns._move
+        check, accuse = Turns._check, Turns._accuse
 
     def __init__(self, peer: str, *, keep_boundaries: bool = False) -> None:
         super().__init__(MessageReader(Role.SERVER, keep_boundaries=keep_boundaries), peer)

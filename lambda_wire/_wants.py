@@ -54,7 +54,7 @@ class Write:
         self._first: int = 0
         self._offset: int = 0
         self.done: bool = not self._buffers
-        self.look_first = look_first
+        self.look_first: bool = look_first
 
     def __repr__(self) -> str:
         """Show no payload."""

@@ -238,15 +238,17 @@ class Stage:
         wire, peer = self._listener.accept()
         with wire:
             if peer == self._last:
+                over = self.service is None
                 self._over.set()
-            elif self.service is not None:
+                return not over
+            if self.service is not None:
                 wire.settimeout(PATIENCE_S)
                 wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 try:
                     self._serve(wire, self.service)
                 except BaseException as fault:  # noqa: BLE001  # raised again in ``wait``
                     self._faults.append(fault)
-        return self.service is not None
+        return True
 
     def _serve(self, wire: socket.socket, service: CutService) -> None:
         said = service.dialled()
@@ -271,7 +273,8 @@ class Stage:
         if reset:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             return
-        wire.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the other end has reset it meanwhile
+            wire.shutdown(socket.SHUT_WR)
         while wire.recv(65_536):
             pass  # whatever is still said is thrown away
 

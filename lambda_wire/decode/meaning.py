@@ -114,7 +114,7 @@ class Meaning:
     """
 
     def __init__(self, begin: int, content: Content | None = None) -> None:
-        self.what = ""
+        self.what: str = ""
         """Its first line, in words."""
         self.rules: tuple[str, ...] = ()
         self.fields: Mapping[str, str] = {}
@@ -122,6 +122,9 @@ class Meaning:
         self._begin = begin
         self._content = content
         self._body_at = -1
+
+    def _is(self, what: str, rules: tuple[str, ...], fields: Mapping[str, str]) -> None:
+        self.what, self.rules, self.fields = what, rules, fields
 
     def hear(self, raw: bytes) -> Iterator[Piece]:  # noqa: ARG002
         """Take the bytes of the message, as they come."""
@@ -168,10 +171,8 @@ class Request(Meaning):
             ask, self._service = OtherAsked, InvokeServiceConnection()
         if ask is BufferedResponse:
             self._content = prelude_of(field_value(head.headers, _CONTENT_TYPE))
-        self.what, self.rules = _OTHER if ask is None else EVENTS[ask]
-        self.fields = {**REQUEST_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(ask, "")}
-        if ask is OtherAsked:
-            self.fields = URL_REQUEST_FIELDS
+        fields = {**REQUEST_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(ask, "")}
+        self._is(*(_OTHER if ask is None else EVENTS[ask]), URL_REQUEST_FIELDS if ask is OtherAsked else fields)
         streaming = invoke is not None and invoke.streaming
         talk.asked.append(Asked(method=head.method, ask=ask, streaming=streaming, of_runtime=talk.of_runtime))
 
@@ -256,11 +257,12 @@ class Answer(Meaning):
         elif ask is InvokeAsked:
             kind = InvokeAnswered if good else InvokeRefused
         self._kind = kind
-        self.what = f"answer {head.status}" if ask is None else f"answer {head.status} to: {EVENTS[ask][0]}"
-        self.rules = () if kind is None else EVENTS[kind][1]
-        self.fields = {**ANSWER_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(kind, "")}
+        what = f"answer {head.status}" if ask is None else f"answer {head.status} to: {EVENTS[ask][0]}"
+        rules = () if kind is None else EVENTS[kind][1]
+        fields: Mapping[str, str] = {**ANSWER_FIELDS, _CONTENT_TYPE: CONTENT_TYPES.get(kind, "")}
         if ask is OtherAsked:
-            self.rules, self.fields = URL_ANSWER, URL_ANSWER_FIELDS
+            rules, fields = URL_ANSWER, URL_ANSWER_FIELDS
+        self._is(what, rules, fields)
 
     def body(self, data: bytes, offset: int) -> Iterator[Piece]:
         """See ``Meaning``."""

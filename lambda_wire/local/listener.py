@@ -36,11 +36,11 @@ class Listener:
         listener = cls(serve)
         starting = asyncio.ensure_future(asyncio.start_server(listener._accept, host, port))
         try:
-            listener._server = await asyncio.shield(starting)
+            server = await asyncio.shield(starting)
         except asyncio.CancelledError:
             (await starting).close()  # asyncio itself would leave its socket open
             raise
-        listener.port = listener._server.sockets[0].getsockname()[1]
+        listener._server, listener.port = server, server.sockets[0].getsockname()[1]
         return listener
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
