@@ -27,7 +27,8 @@ LINTERS = PROJECT["project"]["optional-dependencies"]["lint"]
 #: Floors 0-5 are covered wholly by the tests; from floor 6 up the world has its say.
 CORE = "lambda_wire/__init__.py,lambda_wire/_*.py,lambda_wire/exchanges/*.py"
 NOT_CORE = ",".join(
-    f"lambda_wire/{room}.py" for room in ("__main__", "_blocking_caller", "_facade", "_sockets", "_tls", "_transport")
+    f"lambda_wire/{room}.py"
+    for room in ("__main__", "_blocking_caller", "_facade", "_line", "_sockets", "_stdout", "_tls", "_transport")
 )
 
 #: What the tests of drivers and programs begin with: slow, and the floors below have tests of their own.

@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import pytest
 
+from lambda_wire import NextAsked, exchanges, sync
 from lambda_wire import asyncio as on_asyncio
-from lambda_wire import sync
 from lambda_wire._facade import Caller, Runtime
 from lambda_wire._transport import AsyncWire, Loop
 from tests.real_parts import need_module
@@ -458,6 +458,8 @@ def is_hung_up(user: Runtime | Caller) -> bool:
 
 async def dial(user: Runtime | Caller) -> None:
     """Connect, and say nothing."""
-    dialled: Any = user._wire.run(user._session.connect())
+    session = user._session
+    connects = session.connect(NextAsked()) if isinstance(session, exchanges.RuntimeSession) else session.connect()
+    dialled: Any = user._wire.run(connects)
     if inspect.isawaitable(dialled):  # not when it is blocking
         await dialled

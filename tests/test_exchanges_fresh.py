@@ -56,7 +56,7 @@ class Watched(Network):
 def polled(network: Network, held: exchanges.RuntimeSession, quiet_s: float | None = None) -> Invocation:
     """Return the first invocation, on a connection that is kept; from then on the driver has been quiet for so long."""
     invocation = network.run(exchanges.next_invocation(held))
-    network.run(held.connect())
+    network.run(held.connect(NextAsked()))
     assert network.dials == 1
     if isinstance(network, Watched):
         network.looks_since()

@@ -75,7 +75,7 @@ def test_a_poll_that_was_being_asked_is_not() -> None:
     held = session()
     original = held.connect
 
-    def connect(event: Any = None) -> Any:
+    def connect(event: Any) -> Any:
         yield from original(event)
         held.stopping = True
 

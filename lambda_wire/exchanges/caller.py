@@ -90,7 +90,8 @@ class CallerSession(Session[InvokeConnection]):
                     self.connection.next_event()
                     room -= len(heard)
         self.answer = None
-        yield from super().connect()
+        if not (yield from self._keep()):
+            yield from self._dial()
 
     def signed(self, asked: InvokeAsked) -> InvokeAsked:
         """Return a call with what the signer adds to it.

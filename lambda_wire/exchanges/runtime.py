@@ -115,7 +115,7 @@ class RuntimeSession(Session[RuntimeConnection]):
         if self.stopping:
             raise ConnectionLost("this runtime was told to poll no more")
 
-    def connect(self, event: Request | None = None) -> Exchange[None]:
+    def connect(self, event: Request) -> Exchange[None]:
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
 
         What a cancelled conversation left open is settled first: an answer that is still due is read, a request that
@@ -136,8 +136,7 @@ class RuntimeSession(Session[RuntimeConnection]):
             with suppress(RemoteProtocolError):  # then another connection is dialled
                 yield from self.hear()
         if not (yield from self._keep()):
-            if event is not None:
-                require_legal(self._lifecycle, event)
+            require_legal(self._lifecycle, event)
             yield from self._dial()
 
     def connect_to_poll(self, ask: NextAsked | RestoreAsked) -> Exchange[None]:

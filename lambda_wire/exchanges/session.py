@@ -75,15 +75,6 @@ class Session(Generic[_C]):
         """
         return self.kept and self.quiet_s < self.fresh_s and self.connection.idle and not self.closed
 
-    def connect(self) -> Exchange[None]:
-        """See to it that ``connection`` can carry a request: the one that is there, or a new one.
-
-        Raises:
-            ConnectionLost: The service cannot be reached. Nothing was sent.
-        """
-        if not (yield from self._keep()):
-            yield from self._dial()
-
     def _keep(self) -> Exchange[bool]:
         """Say whether ``connection`` can carry a request. One that cannot is given up and hung up."""
         self.require_open()
