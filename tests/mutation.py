@@ -36,7 +36,10 @@ COPIED = ("lambda_wire", "tests", "fuzz", "spec", "pyproject.toml")
 CODECS = ("ascii", "latin-1", "unicode_escape", "utf-8")
 
 #: Module -> the test files that test it beside its own, for those that have none or share one.
-MORE_TESTS: dict[str, tuple[str, ...]] = {"_event_headers": ("test_event_stream",)}
+MORE_TESTS: dict[str, tuple[str, ...]] = {
+    "_event_headers": ("test_event_stream",),
+    "_server_turns": ("test_turns",),
+}
 
 _OPTIONS = """
 [tool.mutmut]
