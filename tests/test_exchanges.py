@@ -561,6 +561,25 @@ def test_an_interim_response_does_not_stop_the_stream() -> None:
     assert network.heard[-2:] == [ResponseChunk(data=b"one"), ResponseFinished()]
 
 
+def test_an_answer_before_the_head_went_out_stops_the_stream() -> None:
+    """A service that speaks just then refuses what it has not read (RS-EARLY-3)."""
+    network = Network(INVOCATION)
+    held = session()
+    invocation = network.run(exchanges.next_invocation(held))
+    original = network.do
+
+    def speak(want: Want) -> bytes:
+        if isinstance(want, Write) and not want.done:
+            return b"".join(encode_answer(REFUSED, connection="close"))
+        return original(want)
+
+    network.do = speak  # type: ignore[method-assign]  # a service that speaks at that moment
+    with pytest.raises(StreamInterrupted) as caught:
+        network.run(exchanges.start_response(held, invocation, (b"one",)))
+    assert caught.value.answer == REFUSED
+    assert held.connection.must_close
+
+
 @pytest.mark.parametrize("end", [True, False])
 def test_an_early_refusal_that_comes_in_parts_is_waited_for(end: bool) -> None:
     """A final answer that ends its connection has begun: nothing more can be sent, and its rest says why."""
