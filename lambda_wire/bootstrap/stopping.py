@@ -59,9 +59,9 @@ class Stop:
     def delayed(self) -> Generator[None, None, None]:
         """Let a signal, even one that has come, be felt inside the block only when its grace time is over."""
         before, self._react = self._react, self._interrupt_later
-        if self.asked:
-            self._interrupt_later(signal.SIGTERM)
         try:
+            if self.asked:
+                self._interrupt_later(signal.SIGTERM)
             yield
         finally:
             self._react = before
