@@ -317,7 +317,7 @@ async def background():
 def handler(event, context):
     if event == "wait":
         waiting.set()
-        left.wait(0.2)
+        left.wait(0.05)
         return "waited"
     waiting.wait()
     return globals()[event]()
