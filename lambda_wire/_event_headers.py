@@ -134,13 +134,13 @@ def _encode_header(header: EventStreamHeader) -> bytes:
     if isinstance(value, bool):
         number, content = int(not value), b""
     elif isinstance(value, int):
-        content = value.to_bytes(_INTEGER_SIZES[header.type], "big", signed=True)
+        content = value.to_bytes(_INTEGER_SIZES[header.type], signed=True)
     else:
         content = value.encode("utf-8") if isinstance(value, str) else value
         if not content:
             raise Malformed(f"a string or byte array must have 1 byte or more, got none in header {quote(header.name)}")
         if header.type is not HeaderType.UUID:
-            content = len(content).to_bytes(2, "big") + content
+            content = len(content).to_bytes(2) + content
     return b"%c%b%c%b" % (len(name), name, number, content)
 
 
@@ -184,7 +184,9 @@ class _HeaderReader:
             at = self._start + self._at
             if self._enforces:
                 _require_count(len(held) + 1, at=at)
-            name = self._text(self._take(self._number(1, "length of a name"), "name"), "name")
+            size = self._block[self._at]
+            self._at += 1
+            name = self._text(self._take(size, "name"), "name")
             kind, value = self._value()
             if name in held:
                 reason = f"the name of a header must stand once in its message, got {quote(name)} twice"
@@ -204,14 +206,14 @@ class _HeaderReader:
         if kind is HeaderType.BOOLEAN:
             return kind, number == 0
         if kind in _INTEGER_SIZES:
-            return kind, int.from_bytes(self._take(_INTEGER_SIZES[kind], kind.value), "big", signed=True)
+            return kind, int.from_bytes(self._take(_INTEGER_SIZES[kind], kind.value), signed=True)
         if kind is HeaderType.UUID:
             return kind, self._take(_UUID_SIZE, kind.value)
         content = self._take(self._number(2, f"length of a {kind.value}"), kind.value)
         return kind, self._text(content, kind.value) if kind is HeaderType.STRING else content
 
     def _number(self, size: int, what: str) -> int:
-        return int.from_bytes(self._take(size, what), "big")
+        return int.from_bytes(self._take(size, what))
 
     def _take(self, count: int, what: str) -> bytes:
         left = len(self._block) - self._at
