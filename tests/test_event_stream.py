@@ -219,27 +219,43 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("value", "kind", "reason"),
         [
-            *[(-(1 << bits - 1) - 1, kind, "must be -") for kind, bits in INTEGERS.items()],
-            *[(1 << bits - 1, kind, "must be -") for kind, bits in INTEGERS.items()],
+            (-129, HeaderType.BYTE, "must be -128..127, got -129"),
+            (128, HeaderType.BYTE, "must be -128..127, got 128"),
+            (-32_769, HeaderType.SHORT, "must be -32768..32767, got -32769"),
+            (32_768, HeaderType.SHORT, "must be -32768..32767, got 32768"),
+            (-2_147_483_649, HeaderType.INTEGER, "must be -2147483648..2147483647, got -2147483649"),
+            (2_147_483_648, HeaderType.INTEGER, "must be -2147483648..2147483647, got 2147483648"),
+            *[
+                (value, kind, f"must be -9223372036854775808..9223372036854775807, got {value}")
+                for kind in (HeaderType.LONG, HeaderType.TIMESTAMP)
+                for value in (-9_223_372_036_854_775_809, 9_223_372_036_854_775_808)
+            ],
             *[(True, kind, "must be int, got bool") for kind in INTEGERS],
             (1, HeaderType.BOOLEAN, "must be bool, got int"),
             ("1", HeaderType.INTEGER, "must be int, got str"),
             (b"x", HeaderType.STRING, "must be str, got bytes"),
             ("x", HeaderType.BYTE_ARRAY, "must be bytes, got str"),
             (bytearray(b"x"), HeaderType.BYTE_ARRAY, "must be bytes, got bytearray"),
-            ("x" * 32_768, HeaderType.STRING, "at most 32767 bytes, got 32768"),  # ES-HEADER-11
-            ("é" * 16_384, HeaderType.STRING, "at most 32767 bytes, got 32768"),
-            (b"x" * 32_768, HeaderType.BYTE_ARRAY, "at most 32767 bytes, got 32768"),
-            ("\ud800", HeaderType.STRING, "encodable as UTF-8"),
+            ("x" * 32_768, HeaderType.STRING, "must have at most 32767 bytes, got 32768"),  # ES-HEADER-11
+            ("é" * 16_384, HeaderType.STRING, "must have at most 32767 bytes, got 32768"),
+            (b"x" * 32_768, HeaderType.BYTE_ARRAY, "must have at most 32767 bytes, got 32768"),
+            ("\ud800", HeaderType.STRING, r"must be encodable as UTF-8, got '\ud800'"),
             (b"x" * 15, HeaderType.UUID, "must have 16 bytes, got 15"),
             (b"x" * 17, HeaderType.UUID, "must have 16 bytes, got 17"),
-            ("x", 7, "the type of a header must be HeaderType, got int"),
         ],
     )
-    def test_values_that_are_none(self, value: Any, kind: Any, reason: str) -> None:
-        """Of another type, out of range, too long, no text."""
-        with pytest.raises(Malformed, match=reason):
+    def test_values_that_are_none(self, value: Any, kind: HeaderType, reason: str) -> None:
+        """Of another type, out of range, too long, no text: the message says of which type, what it takes and got."""
+        with pytest.raises(Malformed) as caught:
             EventStreamHeader(name="n", value=value, type=kind)
+        assert str(caught.value) == f"the value of a header of type {kind.value} {reason}"
+        assert caught.value.rule == ("ES-HEADER-11" if "at most" in reason else "")
+
+    def test_a_type_that_is_none(self) -> None:
+        """Not even its number on the wire."""
+        kind: Any = 7
+        with pytest.raises(Malformed, match=r"^the type of a header must be HeaderType, got int$"):
+            EventStreamHeader(name="n", value="x", type=kind)
 
     def test_a_huge_number_is_refused_like_any_other(self) -> None:
         """Python would not even print it."""
@@ -252,11 +268,22 @@ class TestRecords:
         wire = encode_event_stream(EventStreamMessage(headers=(EventStreamHeader(name=name, value="v"),)))
         assert read(wire)[0].text(name) == "v"
 
-    @pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128, "\udcff", b"n", 1])
-    def test_names_that_are_none(self, name: Any) -> None:
+    @pytest.mark.parametrize(
+        ("name", "reason", "rule"),
+        [
+            ("", "must have 1-255 bytes, got 0: ''", "ES-HEADER-2"),
+            ("x" * 256, f"must have 1-255 bytes, got 256: '{'x' * 63}...", "ES-HEADER-2"),
+            ("é" * 128, f"must have 1-255 bytes, got 256: '{'é' * 63}...", "ES-HEADER-2"),
+            ("\udcff", r"must be encodable as UTF-8, got '\udcff'", ""),
+            (b"n", "must be str, got bytes", ""),
+            (1, "must be str, got int", ""),
+        ],
+    )
+    def test_names_that_are_none(self, name: Any, reason: str, rule: str) -> None:
         """Empty, too long in bytes, no text (ES-HEADER-2)."""
-        with pytest.raises(Malformed, match="the name of a header"):
+        with pytest.raises(Malformed) as caught:
             EventStreamHeader(name=name, value="v")
+        assert (str(caught.value), caught.value.rule) == (f"the name of a header {reason}", rule)
 
     @pytest.mark.parametrize(
         ("fields", "reason"),
@@ -326,8 +353,9 @@ class TestEncode:
         """1,024 are written, not one more (ES-LIMIT-6)."""
         message = EventStreamMessage(headers=tuple(many_headers(1024)))
         assert verdict([encode_event_stream(message)], Role.SERVER) == ([message], "")
-        with pytest.raises(Malformed, match="expected at most 1024 headers, got 1025 or more"):
+        with pytest.raises(Malformed, match=r"^expected at most 1024 headers, got 1025 or more$") as caught:
             encode_event_stream(EventStreamMessage(headers=tuple(many_headers(1025))))
+        assert caught.value.rule == "ES-LIMIT-6"
 
 
 def wide_headers(size: int) -> Iterator[EventStreamHeader]:
@@ -420,39 +448,39 @@ class TestHeaders:
 
     @BOTH
     @pytest.mark.parametrize(
-        ("headers", "reason", "at"),
+        ("headers", "reason", "at", "number"),
         [
-            (b"\x00\x00", "must have 1-255 bytes, got 0: ''", 0),  # ES-HEADER-3
-            (b"\x01n\x00\x00\x00", "must have 1-255 bytes, got 0: ''", 3),
-            (b"\x01", "expected name of 1 bytes, got 0 before the headers end", 1),
-            (b"\xff" + b"n" * 254, "expected name of 255 bytes, got 254 before the headers end", 1),
-            (b"\x01n", "expected type of 1 bytes, got 0 before the headers end", 2),
-            (b"\x01n\x0a", "expected a header type of 0..9, got 10", 2),  # ES-HEADER-8
-            (b"\x01n\xff", "expected a header type of 0..9, got 255", 2),
-            (b"\x01n\x02", "expected byte of 1 bytes, got 0 before the headers end", 3),
-            (b"\x01n\x03\x00", "expected short of 2 bytes, got 1 before the headers end", 3),
-            (b"\x01n\x04\x00\x00\x00", "expected integer of 4 bytes, got 3 before the headers end", 3),
-            (b"\x01n\x05" + bytes(7), "expected long of 8 bytes, got 7 before the headers end", 3),
-            (b"\x01n\x08" + bytes(7), "expected timestamp of 8 bytes, got 7 before the headers end", 3),
-            (b"\x01n\x09" + bytes(15), "expected uuid of 16 bytes, got 15 before the headers end", 3),
-            (b"\x01n\x06\x00", "expected length of a byte_array of 2 bytes, got 1 before the headers end", 3),
-            (b"\x01n\x07", "expected length of a string of 2 bytes, got 0 before the headers end", 3),
-            (b"\x01n\x06\x00\x02x", "expected byte_array of 2 bytes, got 1 before the headers end", 5),
-            (b"\x01n\x07\xff\xffx", "expected string of 65535 bytes, got 1 before the headers end", 5),
-            (b"\x01n\x06\x80\x00" + bytes(32_768), "must have at most 32767 bytes, got 32768", 0),  # ES-HEADER-13
-            (b"\x01n\x07\x80\x00" + b"x" * 32_768, "must have at most 32767 bytes, got 32768", 0),
-            (b"\x02n\xff\x00", "expected name in UTF-8, got b'n\\xff'", 2),  # ES-HEADER-14
-            (b"\x01n\x07\x00\x03ab\xc3", "expected string in UTF-8, got b'ab\\xc3'", 7),
-            (b"\x01n\x07\x00\x02\xc0\x80", "expected string in UTF-8, got b'\\xc0\\x80'", 5),
-            (b"\x01n\x07\x00\x03\xed\xa0\x80", "expected string in UTF-8, got b'\\xed\\xa0\\x80'", 5),
-            (b"\x01n\x00\x01m\x00\x01n\x01", "must stand once in its message, got 'n' twice", 6),  # ES-HEADER-5
+            (b"\x00\x00", "must have 1-255 bytes, got 0: ''", 0, 2),  # ES-HEADER-3
+            (b"\x01n\x00\x00\x00", "must have 1-255 bytes, got 0: ''", 3, 2),
+            (b"\x01", "expected name of 1 bytes, got 0 before the headers end", 1, 15),
+            (b"\xff" + b"n" * 254, "expected name of 255 bytes, got 254 before the headers end", 1, 15),
+            (b"\x01n", "expected type of 1 bytes, got 0 before the headers end", 2, 15),
+            (b"\x01n\x0a", "expected a header type of 0..9, got 10", 2, 7),  # ES-HEADER-8
+            (b"\x01n\xff", "expected a header type of 0..9, got 255", 2, 7),
+            (b"\x01n\x02", "expected byte of 1 bytes, got 0 before the headers end", 3, 15),
+            (b"\x01n\x03\x00", "expected short of 2 bytes, got 1 before the headers end", 3, 15),
+            (b"\x01n\x04\x00\x00\x00", "expected integer of 4 bytes, got 3 before the headers end", 3, 15),
+            (b"\x01n\x05" + bytes(7), "expected long of 8 bytes, got 7 before the headers end", 3, 15),
+            (b"\x01n\x08" + bytes(7), "expected timestamp of 8 bytes, got 7 before the headers end", 3, 15),
+            (b"\x01n\x09" + bytes(15), "expected uuid of 16 bytes, got 15 before the headers end", 3, 15),
+            (b"\x01n\x06\x00", "expected length of a byte_array of 2 bytes, got 1 before the headers end", 3, 15),
+            (b"\x01n\x07", "expected length of a string of 2 bytes, got 0 before the headers end", 3, 15),
+            (b"\x01n\x06\x00\x02x", "expected byte_array of 2 bytes, got 1 before the headers end", 5, 15),
+            (b"\x01n\x07\xff\xffx", "expected string of 65535 bytes, got 1 before the headers end", 5, 15),
+            (b"\x01n\x06\x80\x00" + bytes(32_768), "must have at most 32767 bytes, got 32768", 0, 11),  # ES-HEADER-13
+            (b"\x01n\x07\x80\x00" + b"x" * 32_768, "must have at most 32767 bytes, got 32768", 0, 11),
+            (b"\x02n\xff\x00", "expected name in UTF-8, got b'n\\xff'", 2, 14),  # ES-HEADER-14
+            (b"\x01n\x07\x00\x03ab\xc3", "expected string in UTF-8, got b'ab\\xc3'", 7, 14),
+            (b"\x01n\x07\x00\x02\xc0\x80", "expected string in UTF-8, got b'\\xc0\\x80'", 5, 14),
+            (b"\x01n\x07\x00\x03\xed\xa0\x80", "expected string in UTF-8, got b'\\xed\\xa0\\x80'", 5, 14),
+            (b"\x01n\x00\x01m\x00\x01n\x01", "must stand once in its message, got 'n' twice", 6, 4),  # ES-HEADER-5
         ],
     )
-    def test_refusals(self, headers: bytes, reason: str, at: int, role: Role) -> None:
-        """With a reason, and the byte of the stream; the payload is no part of the headers (ES-HEADER-15)."""
+    def test_refusals(self, headers: bytes, reason: str, at: int, number: int, role: Role) -> None:
+        """With a reason, the byte of the stream, the rule; the payload is no part of the headers (ES-HEADER-15)."""
         fault = fault_of(HI + framed(headers, b"\x01p\x00"), role)
         assert reason in fault.reason
-        assert fault.at == len(HI) + 12 + at
+        assert (fault.at, fault.rule) == (len(HI) + 12 + at, f"ES-HEADER-{number}")
 
     def test_the_order_is_kept(self) -> None:
         """It means nothing, and yet what was read can be written again."""
@@ -472,6 +500,7 @@ class TestHeaders:
         assert len(read(framed(many[:-6]), Role.SERVER)[0].headers) == 1024
         fault = fault_of(framed(many), Role.SERVER)
         assert (fault.reason, fault.at) == ("expected at most 1024 headers, got 1025 or more", 12 + 1024 * 6)
+        assert fault.rule == "ES-LIMIT-6"
         assert len(read(framed(many), Role.CLIENT)[0].headers) == 1025
 
 
