@@ -326,8 +326,9 @@ class TestMessages:
 
     def test_types_that_nobody_knows(self) -> None:
         """The specification has three: what another means cannot be guessed (ES-MESSAGE-5, ES-MESSAGE-31)."""
-        with pytest.raises(Malformed, match="event, exception or error, got 'alarm'"):
+        with pytest.raises(Malformed, match="event, exception or error, got 'alarm'") as caught:
             decode_message(message((":message-type", "alarm")))
+        assert caught.value.rule == "ES-MESSAGE-31"
         number = EventStreamHeader(name=":message-type", value=1, type=HeaderType.INTEGER)
         assert decode_message(EventStreamMessage(headers=(number,))) is None
 
