@@ -46,6 +46,9 @@ class Framing:
     """Whether the connection ends with this answer."""
 
 
+_NO_ANSWER: Final = Framing(fields=(), has_body=True, chunked=False, last=False)
+
+
 class ServerTurns(Turns):
     """The end that is asked, for its role and for who answers in plain HTTP.
 
@@ -82,7 +85,7 @@ class ServerTurns(Turns):
         self.head: RequestHead = _NO_REQUEST
         self.continue_due: bool = False
         self._unread = 0
-        self._framing = Framing(fields=(), has_body=True, chunked=False, last=False)
+        self._framing = _NO_ANSWER
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the client; ``b""`` says that no more come. What no answer will follow is dropped."""
