@@ -18,7 +18,7 @@ from lambda_wire._heads import encode_response_head
 from lambda_wire._limits import MAX_UNREAD
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MalformedMessage, MessageEnd, RequestHead, ResponseHead
-from lambda_wire._server_turns import Framing, ServerTurns, status_of
+from lambda_wire._server_turns import Framing, ServerRole, ServerTurns, status_of
 from lambda_wire._signals import NEED_DATA, PAUSED, Signal
 from lambda_wire._state import TURNS, Act, Turn
 from lambda_wire._turns import ClientRole
@@ -55,6 +55,22 @@ class ClientTurns(ClientRole[object, object]):
 
     def next_event(self) -> object:
         raise NotImplementedError
+
+
+class Answerer(ServerRole[str]):
+    """What every role that is asked keeps, laid open."""
+
+    may_continue = ServerRole[str]._continue
+
+    def __init__(self, *wire: bytes) -> None:
+        self.turns = ServerTurns("client")
+        super().__init__(self.turns)
+        for data in wire:
+            self.receive_data(data)
+        parts_of(self.turns)
+
+    def refuse(self, refusal: str) -> None:
+        self._refusal = refusal
 
 
 # -- each end in each turn
@@ -656,7 +672,8 @@ class TestServer:
         assert turns.turn is Turn.CUT
 
     def test_how_much_of_an_unwanted_body_is_read(self) -> None:
-        """So much for every request, and as much more as the role allows."""
+        """So much for every request, and as much more as the role allows; nothing of none."""
+        assert not server().may_skip(1)
         turns = server(Turn.SENDING)
         assert turns.may_skip(MAX_UNREAD)
         assert not turns.may_skip(1)
@@ -669,6 +686,70 @@ class TestServer:
         turns.end_answer()
         parts_of(turns)
         assert turns.may_skip(MAX_UNREAD)
+
+
+class TestContinue:
+    """Whether a client waits to be told to send the body (RFC 9110, 10.1.1), and that he is told so once."""
+
+    ASKED = request(b"Expect: 100-continue", body=b"hi")
+
+    def test_due(self) -> None:
+        """From the head that asks for it to the end of its request."""
+        turns = server()
+        assert turns.continue_due is False
+        due: list[bool] = []
+        turns.receive_data(self.ASKED)
+        while not isinstance(turns.next_part(), Signal):
+            due.append(turns.continue_due)
+        assert due == [True, True, False]
+        turns.start_answer(turns.framing(204, None))
+        turns.end_answer()
+        turns.receive_data(POST[:-1])
+        parts_of(turns)
+        assert turns.continue_due is False
+
+    def test_said(self) -> None:
+        """Once; the rest of the body then arrives."""
+        role = Answerer(self.ASKED[:-2])
+        assert role.turn is Turn.SENDING
+        role.may_continue()
+        assert (role.turn, role.turns.continue_due) == (Turn.SENDING, False)
+        self.assert_refused(role, "when it was not asked for")
+        role.receive_data(self.ASKED[-2:])
+        assert parts_of(role.turns) == [b"hi", END]
+        assert role.turn is Turn.AWAITING
+
+    @pytest.mark.parametrize("wire", [POST[:-1], POST, ASKED])
+    def test_not_asked_for(self, wire: bytes) -> None:
+        """Neither by a client that does not wait, nor when the body is here."""
+        self.assert_refused(Answerer(wire), "when it was not asked for")
+
+    def test_not_of_what_is_refused(self) -> None:
+        """Who was told to go on would send what nobody reads; nor of what is no HTTP."""
+        role = Answerer(self.ASKED[:-2])
+        role.refuse("too large")
+        self.assert_refused(role, "when it was not asked for")
+        role = Answerer(self.ASKED[:-2])
+        role.turns.accuse(Malformed("expected sense"))
+        assert role.must_close
+        self.assert_refused(role, "when it was not asked for")
+
+    def test_not_at_any_time(self) -> None:
+        """But while a request is open and its answer has not begun."""
+        self.assert_refused(Answerer(), "while the connection is IDLE")
+        role = Answerer(self.ASKED[:-2])
+        role.turns.start_answer(role.turns.framing(200, 0))
+        self.assert_refused(role, "while the connection is OVERTAKEN")
+        role.abandon()
+        assert (role.turn, role.must_close) == (Turn.CLOSED, True)
+        self.assert_refused(role, "while the connection is CLOSED, and the connection must be closed")
+
+    def assert_refused(self, role: Answerer, reason: str) -> None:
+        before = seen(role.turns), role.turns.continue_due
+        with pytest.raises(LocalProtocolError) as caught:
+            role.may_continue()
+        assert str(caught.value) == f"Continue may not be sent {reason}"
+        assert (seen(role.turns), role.turns.continue_due) == before
 
 
 #: RFC 9112, 6.1 to 6.3, and RFC 9110, 8.6: HEAD?, status without content?, version, size known? -> the field that
