@@ -252,13 +252,12 @@ class InvokeServiceConnection(ServerRole[InvokeRefused]):
         return buffers
 
     def _send_message(self, event: PayloadChunk | InvokeComplete | InvokeFailed) -> list[BytesLike]:
-        ends = not isinstance(event, PayloadChunk)
         what = type(event).__name__
-        self.turns.require(Act.ANSWER_ENDED if ends else Act.ANSWER_PART, what)
+        self.turns.require(Act.ANSWER_PART, what)
         if not self._streaming:
             raise LocalProtocolError(f"{what} may only follow InvokeAccepted")
         buffers = self.turns.part_buffers(*event_stream_buffers(encode_message(event)))
-        if ends:
+        if not isinstance(event, PayloadChunk):
             buffers += self.turns.end_answer()
             self._begin(None)
         return buffers
