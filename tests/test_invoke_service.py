@@ -24,6 +24,7 @@ from lambda_wire._events import Accepted, ConnectionClosed, Continue, ContinueAs
 from lambda_wire._invoke_asks import too_large, too_large_for_url
 from lambda_wire._invoke_events import (
     InvokeAccepted,
+    InvokeAnswer,
     InvokeAnswered,
     InvokeAsked,
     InvokeComplete,
@@ -63,6 +64,10 @@ def post(path: bytes = WHOLE, *fields: bytes, body: bytes = b"{}", version: byte
 def chunked(path: bytes, *chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
     return b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+
+
+OTHER = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+PHRASES = {400: "Bad Request", 505: "HTTP Version Not Supported"}
 
 
 def new(*wire: bytes) -> InvokeServiceConnection:
@@ -489,6 +494,19 @@ class TestAnswers:
                 b"Content-Length: 3\r\nConnection: keep-alive\r\n\r\n\xc3\xa9\n"
             )
 
+    @pytest.mark.parametrize(
+        ("wire", "answer"),
+        [(post(), ANSWERED), (post(STREAMED), ACCEPTED), (post(), REFUSED), (post(), Refused(status=500))],
+    )
+    def test_the_date(self, wire: bytes, answer: InvokeAnswered | InvokeAccepted | InvokeRefused | Refused) -> None:
+        """It stands first in every head when it is said, and else nowhere (IN-ANSWER-14); so it is of buffers."""
+        line = f"\r\nDate: {DATE}\r\n".encode()
+        said, plain = asked(wire).send(answer, date=DATE), asked(wire).send(answer)
+        assert said.index(line) == said.index(b"\r\n")
+        assert plain == said.replace(line, b"\r\n")
+        assert b"".join(asked(wire).send_buffers(answer, date=DATE)) == said
+        assert b"".join(asked(wire).send_buffers(answer)) == plain
+
     def test_payloads_are_not_copied(self) -> None:
         """``send_buffers`` gives the payload as it is."""
         answer = InvokeAnswered(payload=b"x" * 1000)
@@ -523,6 +541,37 @@ class TestOrder:
         assert service.next_event() is NEED_DATA
         assert_refused(service, *NO_REFUSALS, REFUSED, Refused(status=500))
 
+    @pytest.mark.parametrize(
+        ("wire", "before", "answer", "message"),
+        [
+            (post(), [], ACCEPTED, f"InvokeAccepted does not answer what was asked: {ASKED!r}"),
+            (post(STREAMED), [], ANSWERED, f"InvokeAnswered does not answer what was asked: {STREAM_ASKED!r}"),
+            (OTHER, [], ANSWERED, "InvokeAnswered does not answer what was asked: None"),
+            (
+                post(body=b" " * 17),
+                [],
+                ANSWERED,
+                f"expected the refusal {TOO_LARGE.reply!r} to be sent, got InvokeAnswered",
+            ),
+            (post(), [ANSWERED], ANSWERED, "InvokeAnswered answers nothing: no request is open"),
+            (post(), [ANSWERED], REFUSED, "InvokeRefused answers nothing: no request is open"),
+            (post(), [ANSWERED], Refused(status=500), "Refused answers nothing: no request is open"),
+            (post(STREAMED), [ACCEPTED], REFUSED, "InvokeRefused may not be sent while the connection is ANSWERING"),
+            (post(), [], CHUNK, "PayloadChunk may not be sent while the connection is AWAITING"),
+            (post(STREAMED), [ACCEPTED, COMPLETE], FAILED, "InvokeFailed may not be sent while the connection is IDLE"),
+        ],
+    )
+    def test_what_is_said_of_a_refused_send(
+        self, wire: bytes, before: list[InvokeAnswer], answer: InvokeAnswer | Refused, message: str
+    ) -> None:
+        """Which answer, and what it would have to be instead."""
+        service = asked(wire)
+        for said in before:
+            service.send(said)
+        with pytest.raises(LocalProtocolError) as caught:
+            service.send(answer)
+        assert str(caught.value) == message
+
     def test_while_it_is_asked(self) -> None:
         """A refusal may come early; then the connection ends."""
         service = new(post()[:-1])
@@ -534,11 +583,16 @@ class TestOrder:
 
     def test_plain_http(self) -> None:
         """What is no Invoke is answered through ``turns``; no message of a stream can get between."""
-        service = asked(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        service = asked(OTHER)
         assert_refused(service, *NO_REFUSALS)
         service.turns.start_answer(service.turns.framing(200, None))
         assert service.turn is Turn.ANSWERING
         assert_refused(service, *NO_REFUSALS, REFUSED)
+        for event in (CHUNK, COMPLETE):
+            with pytest.raises(LocalProtocolError, match=f"^{type(event).__name__} may only follow InvokeAccepted$"):
+                service.send(event)
+        with pytest.raises(LocalProtocolError, match=r"^an answer may not be sent while the connection is ANSWERING$"):
+            service.start_answer(200, (), 0)
         assert b"".join(service.turns.part_buffers(b"x")) == b"1\r\nx\r\n"
         assert b"".join(service.turns.end_answer()) == b"0\r\n\r\n"
         service.receive_data(post())
@@ -561,7 +615,7 @@ class TestOrder:
     def test_strangers(self, stranger: object) -> None:
         """What is no answer of this service may not be sent."""
         service = asked()
-        with pytest.raises(LocalProtocolError, match="may not be sent by a service"):
+        with pytest.raises(LocalProtocolError, match=f"^{type(stranger).__name__} may not be sent by a service$"):
             service.send(stranger)  # type: ignore[arg-type]  # what is tested
         assert service.send(ANSWERED)
 
@@ -694,7 +748,9 @@ class TestFaults:
         assert_refused(service, *NO_REFUSALS)
         said = service.send(fault.reply, date=DATE)
         assert said.startswith(b"HTTP/1.1 %d " % status)
-        assert b"\r\nConnection: close\r\n\r\n%d " % status in said
+        assert b"\r\nDate: Sat, 21 Nov 2026 09:30:16 GMT\r\n" in said
+        said_of_it = str(fault).removeprefix("the caller sent what it may not: ")
+        assert said.endswith(f"\r\nConnection: close\r\n\r\n{status} {PHRASES[status]}: {said_of_it}\n".encode())
         assert_refused(service, *NO_REFUSALS, REFUSED, fault.reply)
         service.receive_data(post())
         with pytest.raises(RemoteProtocolError) as caught:
@@ -757,7 +813,10 @@ class TestFuzz:
 
 
 def test_another_request_is_answered_in_plain_http() -> None:
-    """The head in AWS's order, the body through ``turns``."""
+    """The head in AWS's order, the body through ``turns``; of what is not said there is nothing."""
+    assert asked(OTHER).start_answer(200, (), 0) == [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"
+    ]
     service = InvokeServiceConnection()
     service.receive_data(b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n")
     assert isinstance(service.next_event(), OtherAsked)
