@@ -146,7 +146,7 @@ def error_type_header(error_type: str) -> str:
         return names.RUNTIME_UNKNOWN
     start = error_type[: MAX_ERROR_TYPE + 1]
     # A codec would be loaded from a file, which whoever has run out of descriptors cannot open.
-    shown = "".join([c if " " <= c <= "~" else ascii(c)[1:-1] for c in start])
+    shown = "".join([c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in start])
     if error_type != error_type.strip(" "):
         shown = f'"{shown}"'
     return shown if len(shown) <= MAX_ERROR_TYPE else shown[: MAX_ERROR_TYPE - 3] + "..."
