@@ -711,7 +711,6 @@ class TestContinue:
     def test_said(self) -> None:
         """Once; the rest of the body then arrives."""
         role = Answerer(self.ASKED[:-2])
-        assert role.turn is Turn.SENDING
         role.may_continue()
         assert (role.turn, role.turns.continue_due) == (Turn.SENDING, False)
         self.assert_refused(role, "when it was not asked for")
