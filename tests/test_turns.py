@@ -51,7 +51,7 @@ class ClientTurns(ClientRole[object, object]):
     collect = ClientRole._collect
 
     def send_buffers(self, event: object) -> list[BytesLike]:
-        raise NotImplementedError
+        return [b"head of ", repr(event).encode()]
 
     def next_event(self) -> object:
         raise NotImplementedError
@@ -447,7 +447,7 @@ class TestClient:
         turns = client(turn)
         assert turns.idle is (turn is Turn.IDLE)
         turns.send_failed()
-        assert not turns.idle
+        assert turns.idle is False
 
     def test_not_idle_after_a_fault(self) -> None:
         """Nothing can be asked of a server that is accused, nor of one that spoke unasked."""
@@ -456,7 +456,12 @@ class TestClient:
         assert not turns.idle
         turns = client()
         turns.accuse(Malformed("x"))
-        assert not turns.idle
+        assert turns.idle is False
+        assert turns.awaiting_answer is False
+
+    def test_what_is_said_in_one_piece_is_what_its_buffers_hold(self) -> None:
+        """For who does not write buffers in one call."""
+        assert client().send("event") == b"head of 'event'"
 
     def test_two_requests(self) -> None:
         """After a whole answer the connection carries the next."""
