@@ -168,12 +168,15 @@ class TestTakeUntil:
         assert fault.endswith("(at byte 9)")
 
     def test_the_fault_comes_as_soon_as_it_is_certain(self) -> None:
-        """Not a byte more is waited for, and the fault stays."""
+        """Not a byte more is waited for, and the fault stays. It names the rule that whoever reads gave."""
         buffer = holding(b"abcde")
         for _ in range(2):
             with pytest.raises(Malformed) as caught:
                 buffer.take_until(b"\n", limit=5)
-            assert caught.value.at == 5
+            assert (caught.value.at, caught.value.rule) == (5, "")
+        with pytest.raises(Malformed) as caught:
+            buffer.take_until(b"\n", limit=5, rule="FU-PRELUDE-1")
+        assert caught.value.rule == "FU-PRELUDE-1"
 
     def test_the_fault_quotes_what_it_copies(self) -> None:
         """A peer that sends too much does not make us copy all of it once more."""
@@ -333,10 +336,42 @@ class TestAcrossPieces:
         assert len(buffer) == 6000
 
     def test_a_piece_that_is_taken_whole_is_not_copied(self) -> None:
-        """It is ``bytes``, which nobody can change."""
-        piece = b"x" * 100_000
+        """It is ``bytes``, which nobody can change; of those behind another, one of 1024 bytes is the smallest."""
+        for piece in (b"x" * 100_000, b"x" * 1024):
+            buffer = holding(b"-" * 2000)
+            buffer.feed(piece)
+            buffer.skip(2000)
+            assert buffer.take(len(piece)) is piece
+
+    @pytest.mark.parametrize(("count", "joined"), [(1, 0), (3000, 0), (3001, 2), (8999, 3), (9000, 3)])
+    @pytest.mark.parametrize("look", [Buffer.peek, Buffer.window])
+    def test_a_look_joins_no_more_than_it_sees(
+        self, look: Callable[[Buffer, int], object], count: int, joined: int
+    ) -> None:
+        """What lies behind it, and what lies in one piece, stays as it came."""
+        pieces = [bytes([number]) * 3000 for number in range(6)]
+        buffer = Buffer()
+        for piece in pieces:
+            buffer.feed(piece)
+        look(buffer, count)
+        assert buffer.take(joined * 3000) == b"".join(pieces[:joined])
+        for piece in pieces[joined:]:
+            assert buffer.take(3000) is piece
+
+    def test_a_search_that_waits_copies_nothing(self) -> None:
+        """What came as one piece stays as it came."""
+        piece = b"x" * 3000
         buffer = holding(piece)
-        assert buffer.take(100_000) is piece
+        assert buffer.take_until(b"\n", limit=9999) is None
+        assert buffer.take(3000) is piece
+
+    def test_what_is_joined_to_as_much_again_is_not_copied_once_more(self) -> None:
+        """Two pieces of one size make one, which is given as it is."""
+        buffer = holding(b"a" * 3000)
+        buffer.feed(b"b" * 3000)
+        seen = buffer.peek(6000)
+        assert seen == b"a" * 3000 + b"b" * 3000
+        assert buffer.take(6000) is seen
 
     def test_what_may_change_is_copied(self) -> None:
         """Who receives into memory of his own may use it again at once."""
@@ -356,11 +391,12 @@ class TestAcrossPieces:
 
     @pytest.mark.parametrize("size", [1, 100, 1500])
     def test_memory_is_what_is_held(self, size: int) -> None:
-        """What has been taken is given back, though the buffer is never empty."""
-        buffer = holding(b"x" * 500)
-        for _ in range(100_000 // size):
-            buffer.feed(b"x" * size)
-            buffer.take(size)
+        """What has been taken is given back, and nothing else, though the buffer is never empty."""
+        data = bytes(range(250)) * 410
+        buffer = holding(data[:500])
+        for at in range(0, 100_000, size):
+            buffer.feed(data[at + 500 : at + 500 + size])
+            assert buffer.take(size) == data[at : at + size]
         assert len(buffer) == 500
         kept = [buffer._data, *buffer._later]
         assert sum(map(len, kept)) <= 10_000
@@ -434,9 +470,14 @@ class TestEdges:
         assert holding(b"ba").window_with(b"b", 3, 9) is None
 
     def test_a_window_of_what_came_is_what_came(self) -> None:
-        """It is not copied to be looked at."""
+        """It is not copied to be looked at, from wherever on."""
         data = b"abc"
-        assert holding(data).window(2)[0] is data
+        buffer = holding(data)
+        for at in range(3):
+            window = buffer.window(1)
+            assert window[0] is data
+            assert window[1] == at
+            buffer.skip(1)
 
     def test_nothing_is_left_of_pieces_that_were_taken(self) -> None:
         """Of two that were kept as they came."""
