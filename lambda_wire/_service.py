@@ -97,9 +97,9 @@ class ServiceConnection(ServerRole[Refused]):
         self._limit = self._max_payload
         self._size = 0
         self._streams = False
-        """Whether the request is a stream, and accepted so far."""
+        """Whether the request is a stream that was accepted at its head."""
         self._dry = False
-        """Whether nothing can be read before more bytes come."""
+        """Whether nothing of a stream can be read before more bytes come."""
 
     # -- in
 
@@ -131,16 +131,12 @@ class ServiceConnection(ServerRole[Refused]):
             return self._read_on()
         except Malformed as fault:
             self._refusal = self._reply_to(fault)
-            self._streams = False
             self._let_go()
             raise self._turns.accuse(fault, reply=self._refusal) from fault
 
     def _read_on(self) -> ServiceEvent | Signal:
         while not self._events:
             part = self._turns.next_part()
-            if part is NEED_DATA:
-                self._dry = True
-                return part
             match part:
                 case bytes():
                     self._take_body(part)
@@ -172,7 +168,7 @@ class ServiceConnection(ServerRole[Refused]):
 
     def _unless_unserved(self, refusal: Refused, target: str) -> Refused:
         """Return what is said to a method that is not the one of its path: a path that is not served has none."""
-        right = match(refusal.allow, target) if refusal.allow else refusal
+        right = match(refusal.allow, target)
         served = isinstance(right, Refused) or self._lifecycle.judge(right.route.asks[0], "", "") != NOT_FOUND
         return refusal if served else NOT_FOUND
 
@@ -199,8 +195,8 @@ class ServiceConnection(ServerRole[Refused]):
         self._holds = True
         if self._ask is ResponseStarted:
             self._limit = self._max_stream if mode else self._max_payload
-            self._streams = True
             self._events.append(decode_start(self._request_id, headers))
+            self._streams = True
 
     def _take_chunks(self) -> None:
         """Take what of an accepted stream needs no judgement."""
@@ -218,7 +214,6 @@ class ServiceConnection(ServerRole[Refused]):
             return
         if self._refusal is None:
             self._refusal = too_large(self._limit)
-            self._streams = False
             self._body.drop()
             self._turns.allow_unread(limits.MAX_PAYLOAD)  # the emulator reads a body that is too large whole
         if not self._turns.may_skip(len(piece)):

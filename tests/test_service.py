@@ -304,6 +304,16 @@ class TestConversation:
         service.receive_data(NEXT)
         assert heard(service) == [NextAsked()]
 
+    def test_polls_one_after_the_other(self) -> None:
+        """The second waits for the first, however long that is, and does not end it (RT-CONN-6)."""
+        service = new()
+        service.receive_data(NEXT + NEXT)
+        assert heard(service) == [NextAsked()]
+        assert service.next_event() is PAUSED
+        assert (service.turn, service.must_close) == (Turn.AWAITING, False)
+        assert service.send(INVOCATION).endswith(b"{}")
+        assert heard(service) == [NextAsked()]
+
     @pytest.mark.parametrize("path", [b"invocation/next", b"restore/next"])
     def test_who_leaves_while_he_waits_is_gone_at_once(self, path: bytes) -> None:
         """Whatever he waits for: nothing that he has reported waits for its answer."""
@@ -840,9 +850,11 @@ class TestFaults:
     def test_heads(self, wire: bytes, status: int) -> None:
         """The reply is plain text, and closes the connection (RT-CONN-16)."""
         fault, service, lifecycle = fault_of(wire)
+        assert str(fault) == f"the runtime sent what it may not: {fault.__cause__}"
         assert fault.reply is not None
         assert (fault.reply.status, fault.reply.error_type) == (status, "")
         assert fault.reply.error_message.startswith(f"{status} ")
+        assert fault.reply.error_message.endswith(f": {fault.__cause__}")
         assert lifecycle.state is State.RUNNING
         assert service.must_close
         assert_refused(service, Accepted(), INVOCATION, Pong(), Continue())
@@ -904,13 +916,18 @@ class TestFaults:
         assert fault_of(post(path, body=b"[]")[:-1], eof=True)[0].reply == reply
         assert fault_of(post(path, chunks=())[:-5] + b"zz\r\n")[0].reply == reply
 
-    def test_for_ever(self) -> None:
-        """The same words, the same reply, and not one more byte is read."""
-        fault, service, _ = fault_of(b"x\r\n\r\n")
-        service.receive_data(NEXT)
-        with pytest.raises(RemoteProtocolError) as again:
-            service.next_event()
-        assert (str(again.value), again.value.reply) == (str(fault), fault.reply)
+    @pytest.mark.parametrize(
+        "wire", [b"x\r\n\r\n", post(RESPONSE, STREAMING, b"Content-Type: \x01\r\n", chunks=(b"a",))]
+    )
+    def test_for_ever(self, wire: bytes) -> None:
+        """The same words, the same reply, and not one more byte is read, nor one that came with the fault."""
+        fault, _, _ = fault_of(wire)
+        service = new(busy())
+        for data in (wire, NEXT):
+            service.receive_data(data)
+            with pytest.raises(RemoteProtocolError) as again:
+                service.next_event()
+            assert (str(again.value), again.value.reply) == (str(fault), fault.reply)
 
     def test_a_report_that_another_connection_left(self) -> None:
         """The environment of a connection that faults is free for the next (UN-10)."""
@@ -1028,6 +1045,7 @@ class TestEdges:
                 "Continue may not be sent while the connection is CLOSED, and the connection must be closed",
             ),
             (get(API + b"nothing"), Pong(), f"expected the refusal {NOT_FOUND!r} to be sent, got Pong"),
+            (NEXT[:-1], Pong(), "Pong may not be sent before the request is complete"),
             (RESPONSE_WHOLE[:-1], Pong(), "Pong may not be sent before the request is complete"),
             (RESPONSE_WHOLE[:-1], Continue(), "Continue may not be sent when it was not asked for"),
             (RESPONSE_WHOLE, Pong(), "Pong does not answer BufferedResponse"),
