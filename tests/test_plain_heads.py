@@ -71,6 +71,8 @@ PLAIN: dict[str, bytes] = {
     "no Host but an empty one": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
     "no blank before a value": GET + b"X:y\r\n\r\n",
     "blanks around and in a value": GET + b"X:   a  b   \r\n\r\n",
+    "blanks before the value of a usual name": GET + b"Date:  a\r\n\r\n",
+    "a blank behind the value of a usual name": GET + b"Date: a \r\n\r\n",
     "colons in a value": GET + b"X: a: b:c::\r\nY::\r\n\r\n",
     "text in UTF-8": GET + "X: é☃😀\r\n\r\n".encode(),
     "text that is no UTF-8": GET + b"X: \xff\xe2\x82 \xed\xb2\x80\r\n\r\n",
@@ -590,5 +592,6 @@ class TestCounted:
         ],
     )
     def test_for_others(self, head: bytes) -> None:
-        """Without a body, the last, not counted, or not plain."""
+        """Without a body, the last, not counted, or not plain: of a short head and of a long one."""
         assert counted_response(head) is None
+        assert counted_response(head.replace(b" A\r\n", b" A\r\nX-B: " + b"x" * 300 + b"\r\n")) is None
