@@ -212,7 +212,7 @@ def require_legal(lifecycle: StandardLifecycle, event: Request) -> str:
         LocalProtocolError: The service would refuse it. Nothing changed.
     """
     request_id: str = getattr(event, "request_id", "")
-    refusal = lifecycle.judge(type(event), request_id, getattr(event, "invocation_id", ""))
+    refusal = lifecycle.judge(type(event), request_id, "")
     if refusal is not None:
         raise LocalProtocolError(f"{type(event).__name__} would be refused: {refusal.error_message}")
     return request_id

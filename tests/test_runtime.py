@@ -40,6 +40,7 @@ from lambda_wire._malformed import Malformed
 from lambda_wire._runtime import USER_AGENT, RuntimeConnection, RuntimeEvent
 from lambda_wire._signals import NEED_DATA, Signal
 from lambda_wire._state import State, Turn
+from lambda_wire._types import BytesLike
 from lambda_wire.testing import deliveries
 
 COMMON = f"Host: h:1\r\nUser-Agent: {USER_AGENT}\r\n".encode()
@@ -166,14 +167,15 @@ class TestSays:
 
     @pytest.mark.parametrize("ask", [NextAsked(), RestoreAsked(), PingAsked()])
     def test_the_same_each_time(self, ask: Ask) -> None:
-        """What says nothing of an invocation is said in the same bytes, on this connection and on another."""
+        """What says nothing of an invocation is made once, and is in the same bytes on another connection."""
         answer = PONG if ask == PingAsked() else b"HTTP/1.1 500 A\r\nContent-Length: 0\r\n\r\n"
-        runtime, said = new(), list[bytes]()
+        runtime, said = new(), list[BytesLike]()
         for _ in range(3):
-            said.append(runtime.send(ask))
+            said += runtime.send_buffers(ask)
             runtime.receive_data(answer)
             assert len(heard(runtime)) == 1
         assert said == [new().send(ask)] * 3
+        assert all(head is said[0] for head in said)
         assert new().send(ask) != RuntimeConnection(host="other").send(ask)
 
     def test_each_invocation_by_its_name(self) -> None:
@@ -274,8 +276,8 @@ class TestSays:
         """
         runtime = RuntimeConnection(host="h", user_agent="me/1")
         assert b"Host: h\r\nUser-Agent: me/1\r\n" in runtime.send(NextAsked())
-        for host, user_agent in (("h\r\nX: y", "me"), ("h", "me\n")):
-            with pytest.raises(Malformed, match="must be a header value"):
+        for host, user_agent, what in (("h\r\nX: y", "me", "host"), ("h", "me\n", "user_agent")):
+            with pytest.raises(Malformed, match=f"^{what} must be a header value"):
                 RuntimeConnection(host=host, user_agent=user_agent)
 
     @pytest.mark.parametrize("host", ["", "h/x", "é"])
@@ -431,17 +433,22 @@ class TestPolling:
         assert (heard(again), lifecycle.state) == ([INVOCATION], State.RUNNING)
 
     def test_two_polls_and_one_invocation(self) -> None:
-        """The other poll may bring the same event again, but none while that is being answered."""
+        """Another poll may bring the same event again (RT-NEXT-20), but no other, and none while it is answered."""
         lifecycle = StandardLifecycle()
-        first, second = new(lifecycle), new(lifecycle)
-        first.send(NextAsked())
-        second.send(NextAsked())
-        first.receive_data(EVENT)
-        assert heard(first) == [INVOCATION]
+        first, again, other, late = (new(lifecycle) for _ in range(4))
+        for runtime in (first, again, other, late):
+            runtime.send(NextAsked())
+        for runtime in (first, again):
+            runtime.receive_data(EVENT)
+            assert heard(runtime) == [INVOCATION]
+        message = "^the service sent what it may not: expected no invocation while the environment holds another$"
+        other.receive_data(EVENT.replace(b"Id: id", b"Id: other"))
+        with pytest.raises(RemoteProtocolError, match=message):
+            other.next_event()
         first.send(BufferedResponse(request_id="id", payload=b""))
-        second.receive_data(EVENT)
-        with pytest.raises(RemoteProtocolError, match="holds another"):
-            second.next_event()
+        late.receive_data(EVENT)
+        with pytest.raises(RemoteProtocolError, match=message):
+            late.next_event()
         first.receive_data(ACCEPTED)
         assert (heard(first), lifecycle.state) == ([Accepted()], State.RESPONSE_SENT)
 
@@ -578,7 +585,9 @@ class TestOrder:
             ResponseStarted(request_id="ID"),
             ErrorReported(request_id="other", error_type="", payload=b""),
         ):
-            with pytest.raises(LocalProtocolError, match="would be refused: Invalid request ID"):
+            with pytest.raises(
+                LocalProtocolError, match=f"^{type(ask).__name__} would be refused: Invalid request ID$"
+            ):
                 runtime.send(ask)
         runtime.send(BufferedResponse(request_id="id", payload=b""))
 
@@ -628,9 +637,26 @@ class TestOrder:
         """Whatever the types say."""
         runtime = new()
         for event in (Refused(status=500), Violation(reply=Refused(status=500)), CLOSED, ContinueAsked(), Continue()):
-            with pytest.raises(LocalProtocolError, match="may not be sent"):
+            with pytest.raises(LocalProtocolError, match=f"^{type(event).__name__} may not be sent by a runtime$"):
                 runtime.send(event)  # type: ignore[arg-type]  # what is tested
         assert runtime.turn is Turn.IDLE
+
+    @pytest.mark.parametrize(
+        ("asks", "ask", "turn"),
+        [
+            ([], ResponseChunk(data=b"x"), "IDLE"),
+            ([], ResponseFinished(), "IDLE"),
+            ([], ResponseFailed(error_type="E", error_body=b""), "IDLE"),
+            ([NextAsked()], NextAsked(), "AWAITING"),
+            ([STREAM], NextAsked(), "SENDING"),
+        ],
+    )
+    def test_what_is_not_its_turn(self, asks: list[Ask], ask: Ask, turn: str) -> None:
+        """Is named, with whose turn it is instead."""
+        runtime, _ = asking(*asks)
+        with pytest.raises(LocalProtocolError) as caught:
+            runtime.send(ask)
+        assert str(caught.value) == f"{type(ask).__name__} may not be sent while the connection is {turn}"
 
     def test_trailers_that_do_not_fit(self) -> None:
         """Are refused, and another end may still be sent."""
