@@ -36,7 +36,7 @@ def odd_request(head: bytes) -> RequestParts:
     Raises:
         BadHead: It is none.
     """
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
+    parser = h11.Connection(h11.SERVER)
     try:
         parser.receive_data(head)
         event = parser.next_event()
@@ -61,7 +61,7 @@ def odd_response(head: bytes, method: str) -> ResponseParts:
     Raises:
         BadHead: It is none.
     """
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(head))
+    parser = h11.Connection(h11.CLIENT)
     parser.send(h11.Request(method=method, target="/", headers=[("Host", "")]))
     try:
         parser.receive_data(head)

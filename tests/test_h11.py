@@ -12,15 +12,15 @@ GET = b"GET / HTTP/1.1\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def reason_of(head: bytes) -> tuple[str, int]:
-    """Return why a head is none, and the status that answers it."""
+def reason_of(head: bytes) -> tuple[str, int, str]:
+    """Return why a head is none, the status that answers it, and the rule that it breaks."""
     with pytest.raises(BadHead) as caught:
         odd_response(head, "GET") if head.startswith(b"HTTP/") else odd_request(head)
     fault = caught.value
     assert isinstance(fault, Malformed)
     assert isinstance(fault.__cause__, h11.RemoteProtocolError)
     assert fault.at == 0
-    return fault.reason, fault.status_hint
+    return fault.reason, fault.status_hint, fault.rule
 
 
 class TestRequests:
@@ -94,8 +94,9 @@ class TestFaults:
         ],
     )
     def test_reasons(self, head: bytes, reason: str, status: int) -> None:
-        """In the words of h11 but where they are for programmers."""
-        assert reason_of(head) == (reason, status)
+        """In the words of h11 but where they are for programmers; with the rule that is broken."""
+        rule = "RT-CONN-2" if reason.startswith("Missing") else "RT-CONN-16"
+        assert reason_of(head) == (reason, status, rule)
 
     @pytest.mark.parametrize("line", [b"_SWITCH", b"status_code", b"a b: _SWITCH status_code, not 3"])
     def test_a_quoted_line_is_no_reason(self, line: bytes) -> None:
@@ -105,6 +106,6 @@ class TestFaults:
     @pytest.mark.parametrize("line", [b"x" * 100_000, b"\x00" * 100, b"'" * 200 + b'"' * 200])
     def test_reasons_are_bounded(self, line: bytes) -> None:
         """However long the line that is wrong."""
-        reason, _ = reason_of(OK + line + b"\r\n\r\n")
+        reason, _, _ = reason_of(OK + line + b"\r\n\r\n")
         assert len(reason) == 100
         assert reason.startswith("illegal header line: b")
