@@ -37,6 +37,8 @@ def test_one_line_is_one_line(text: str, shown: str) -> None:
         ("START\nREPORT\tDuration: 1 ms\n\n", "START\nREPORT\tDuration: 1 ms"),
         ("  kept\r\n\r\nas it stands", "  kept\n\nas it stands"),
         ("a bar\rthat moves", r"a bar\rthat moves"),
+        ("blanks at the end \t \n\n", "blanks at the end \t "),
+        ("MAX\n", "MAX"),
         ("\x1b]0;title\x07\nnext", r"\x1b]0;title\x07" + "\nnext"),
     ],
 )
