@@ -143,5 +143,5 @@ def replaced(value: _T, **changes: Any) -> _T:  # noqa: ANN401  # a field may be
     """
     assert isinstance(value, _Record)
     names = value._names  # pyright: ignore[reportPrivateUsage]  # of this room
-    kept = dict(zip(names, value.__getstate__(), strict=True))
+    kept = {name: getattr(value, name) for name in names}
     return type(value)(**(kept | changes))

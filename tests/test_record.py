@@ -86,6 +86,53 @@ def test_is_complete_at_birth() -> None:
     assert Required(last=b"x").last == b"x"
 
 
+def test_each_kind_is_made_as_it_was_declared() -> None:
+    """A kind of which there was no value before: its first value is as whole as its second, and each is checked."""
+    checked: list[object] = []
+
+    @record
+    class Fresh:
+        x: int
+        y: int = 2
+        secret: str = field(default="hidden", repr=False)
+        label: str = field(default="shown")
+
+        def __post_init__(self) -> None:
+            checked.append(self)
+
+    any_fresh: Any = Fresh
+    for _ in range(2):
+        made = [Fresh(x=1), Fresh(label="a", secret="b", y=3, x=4)]
+        assert [repr(each) for each in made] == ["Fresh(x=1, y=2, label='shown')", "Fresh(x=4, y=3, label='a')"]
+        assert [each.secret for each in made] == ["hidden", "b"]
+        assert checked == made
+        checked.clear()
+        for wrong in ({}, {"x": 1, "z": 2}):
+            with pytest.raises(TypeError, match=r"^Fresh\.__init__\(\) .* '(x|z)'$"):
+                any_fresh(**wrong)
+        with pytest.raises(TypeError):
+            any_fresh(1)
+    assert Fresh.__init__.__module__ == record.__module__
+
+
+def test_a_kind_without_fields_is_made_as_it_was_declared() -> None:
+    """With a check of its own, and with none."""
+    checked: list[object] = []
+
+    @record
+    class Bare:
+        def __post_init__(self) -> None:
+            checked.append(self)
+
+    @record
+    class Plain:
+        """It has nothing at all."""
+
+    made = [Bare(), Bare()]
+    assert [id(each) for each in checked] == [id(each) for each in made]
+    assert Plain() == Plain()
+
+
 def test_is_keyword_only() -> None:
     """No value is given by its place."""
     with pytest.raises(TypeError):
@@ -189,6 +236,14 @@ def test_travels_between_processes(value: object) -> None:
         assert pickle.loads(pickle.dumps(value, protocol)) == value
     assert copy.copy(value) == value
     assert copy.deepcopy(value) == value
+
+
+@pytest.mark.parametrize("state", [(), (1, 2, "", b""), (1, 2, "", b"", "", 0)])
+def test_another_state_than_its_own_is_refused(state: tuple[object, ...]) -> None:
+    """As of a version that has other fields: no value is left out, and none is lost."""
+    travelled: Any = Point(x=1)
+    with pytest.raises(ValueError, match="zip"):
+        travelled.__setstate__(state)
 
 
 def test_matches_by_name_only() -> None:
