@@ -123,7 +123,7 @@ class InvokeConnection(ClientRole[InvokeAsked, InvokeEvent]):
         if self._messages is None or self._heard or kind == names.EVENT_STREAM:
             return fault
         reason = f"expected {names.EVENT_STREAM}, got {quote(self._content_type)}: {fault.reason}"
-        return Malformed(reason, at=fault.at, rule=fault.rule)
+        return Malformed(reason, at=fault.at)
 
     def _read_on(self) -> InvokeEvent | Signal | None:
         """Read one part of the answer; ``None`` when that alone is no event."""

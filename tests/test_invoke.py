@@ -194,7 +194,7 @@ class TestSays:
         """Anything else is not a caller's to say."""
         caller = asking(None)
         for event in (COMPLETE, NextAsked(), None, b"x"):
-            with pytest.raises(LocalProtocolError, match="may not be sent by a caller"):
+            with pytest.raises(LocalProtocolError, match=f"^{type(event).__name__} may not be sent by a caller$"):
                 caller.send(event)  # type: ignore[arg-type]  # what is tested
         assert caller.turn is Turn.IDLE
 
@@ -313,6 +313,7 @@ class TestRefusals:
             (b"307 Temporary Redirect\r\nLocation: /x\r\n", b"",  # IN-ERROR-18
              InvokeRefused(status=307, headers=(("location", "/x"),))),
             (b"304 Not Modified\r\n", b"", InvokeRefused(status=304)),
+            (b"300\r\n", b"", InvokeRefused(status=300)),
         ],
     )  # fmt: skip
     def test_refusals(self, ask: InvokeAsked, head: bytes, body: bytes, refusal: InvokeEvent) -> None:
@@ -424,7 +425,9 @@ class TestStreamed:
         """SDKs give it; whoever stopped at the completion would never have seen it (ES-MESSAGE-15)."""
         events, fault, caller = fault_of(chunked(*[X] * before, ending, more))
         assert len(events) == 2 + before
-        assert "expected nothing after the end of the response, got " in fault
+        what = {X: "PayloadChunk", END: "InvokeComplete", FAILED: "InvokeFailed"}[more]
+        reason = f"expected nothing after the end of the response, got {what}"
+        assert fault == f"the service sent what it may not: {reason}"
         assert_silenced(caller)
 
     def test_http_trailers(self) -> None:
@@ -453,7 +456,7 @@ class TestStreamed:
 class TestCutStreams:
     """A stream that does not end as it should. botocore ends its iteration without a word in most of these cases."""
 
-    @pytest.mark.parametrize("status", [b"200 OK", b"202 Accepted", b"204 No Content"])
+    @pytest.mark.parametrize("status", [b"200 OK", b"202 Accepted", b"204 No Content", b"299 X"])
     def test_no_messages(self, status: bytes) -> None:
         """botocore: an empty stream."""
         wire = b"HTTP/1.1 " + status + b"\r\n" + (b"" if status.startswith(b"204") else b"Content-Length: 0\r\n")
@@ -517,6 +520,16 @@ class TestCutStreams:
         assert reason in fault
         assert_silenced(caller)
 
+    @pytest.mark.parametrize(("wire", "rule"), [(counted(X), "ES-MESSAGE-12"), (counted(END, X), "ES-MESSAGE-14")])
+    def test_the_rule_that_is_broken(self, wire: bytes, rule: str) -> None:
+        """Is named by what the fault comes from, for whoever explains it."""
+        caller = asking()
+        caller.receive_data(wire)
+        with pytest.raises(RemoteProtocolError) as caught:
+            heard(caller)
+        assert isinstance(caught.value.__cause__, Malformed)
+        assert caught.value.__cause__.rule == rule
+
     @FRAMINGS
     def test_what_is_no_stream_says_what_it_is(self, framed: object) -> None:
         """Where not one message could be read. The right content type, in any case, is not worth a word.
@@ -529,7 +542,7 @@ class TestCutStreams:
         assert events == [ACCEPTED]
         assert plain.startswith("the service sent what it may not: expected prelude CRC ")
         reason = plain.partition(": ")[2]
-        assert fault_of(_with_type(wire, "Application/VND.amazon.eventstream; a=b"))[1] == plain
+        assert fault_of(_with_type(wire, "Application/VND.amazon.eventstream ; a=b; c=d"))[1] == plain
         for kind in ("text/html", "text/html; charset=utf-8", ""):
             events, fault, caller = fault_of(_with_type(wire, kind))
             assert events == [ACCEPTED]
