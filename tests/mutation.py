@@ -1,10 +1,10 @@
 """Mutation testing of one module: is there a change to it that its own tests do not notice?
 
 ``python -m nox -s mutation -- lambda_wire/_prelude.py`` makes every change that mutmut knows to the functions of that
-module, one at a time, and runs the tests of its own file: ``tests/test_prelude.py``, and what ``MORE_TESTS`` adds. A
-change that they let pass is a mutant that survived. Each is killed by a better test, made impossible by simpler code,
-or explained in ``surviving_mutants.toml``. What is neither killed nor explained fails the run, and so does an
-explanation of what no longer survives.
+module, one at a time, and runs the tests of its own file, ``tests/test_prelude.py``, those of the rules that faults
+name, and what ``MORE_TESTS`` adds. A change that they let pass is a mutant that survived. Each is killed by a better
+test, made impossible by simpler code, or explained in ``surviving_mutants.toml``. What is neither killed nor explained
+fails the run, and so does an explanation of what no longer survives.
 
 mutmut changes what stands in functions and methods. It leaves alone constants, the table of transitions, f-strings, and
 functions that are decorated, as properties are. It adds calls and an import of its own, so tests that compare how many
@@ -60,7 +60,7 @@ Mutant: TypeAlias = tuple[str, str, str]
 
 def tests_of(module: str) -> list[str]:
     """Return the files that test a module, from the root."""
-    names = (f"test{module}", *MORE_TESTS.get(module, ()))
+    names = (f"test{module}", "test_rules", *MORE_TESTS.get(module, ()))
     return [path for name in names if (ROOT / (path := f"tests/{name}.py")).exists()]
 
 
