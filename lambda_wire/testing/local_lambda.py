@@ -1,17 +1,10 @@
-"""For tests of code that speaks the Lambda wire: an in-process Lambda, connection pairs, byte cutters.
-
-with LocalLambda(handler) as fn:
-    assert fn.invoke({"name": "Ada"}) == "Hello, Ada!"
-    assert list(fn.stream({"count": 2})) == [b"1", b"2"]
-    assert urllib.request.urlopen(fn.url).status == 200
-"""
+"""A Lambda in the process of the tests: one call in, its result or its stream out."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import random
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator
@@ -21,15 +14,11 @@ from typing import Any, Final, Self
 from lambda_wire import _limits as limits
 from lambda_wire import _names as names
 from lambda_wire._error_payload import decode_error
-from lambda_wire._events import Answer, Ask
 from lambda_wire._http_event import media_type
 from lambda_wire._invoke_asks import too_large
-from lambda_wire._lifecycle import StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._prelude import Prelude, PreludeDecoder
-from lambda_wire._runtime import RuntimeConnection, RuntimeEvent
-from lambda_wire._service import ServiceConnection, ServiceEvent
-from lambda_wire._signals import NEED_DATA, Signal
+from lambda_wire._signals import NEED_DATA
 from lambda_wire.bootstrap import Handler, serve_handler
 from lambda_wire.bootstrap.failures import unheard
 from lambda_wire.local.call import Call, Failure, Started
@@ -39,97 +28,10 @@ from lambda_wire.local.threads import LoopThread, ThreadWorker
 from lambda_wire.local.worker import child_environment
 from lambda_wire.sync import Runtime
 
-__all__ = ["ConnectedPair", "FunctionError", "LocalLambda", "Stream", "connected_pair", "deliveries"]
+__all__ = ["FunctionError", "LocalLambda", "Stream"]
 
 _PATIENCE_S: Final = 5.0
 _LOG: Final = logging.getLogger("lambda_wire.local")
-
-
-# -- byte cutters
-
-
-def deliveries(data: bytes, *, seed: int = 7) -> Iterator[list[bytes]]:
-    """Yield ``data`` as a network may deliver it: whole, byte by byte, and cut at random (three times).
-
-    Args:
-        data: The bytes; empty data is delivered as nothing.
-        seed: Makes the random cuts repeatable.
-    """
-    yield [data] if data else []
-    yield [data[i : i + 1] for i in range(len(data))]
-    dice = random.Random(seed)  # noqa: S311  # cuts, not secrets
-    for _ in range(3):
-        pieces: list[bytes] = []
-        start = 0
-        while start < len(data):
-            end = start + dice.choice((1, 2, 3, 7, 40, 500, 5000))
-            pieces.append(data[start:end])
-            start = end
-        yield pieces
-
-
-# -- connection pairs
-
-
-class ConnectedPair:
-    """Both ends of one Runtime API connection, which share nothing but bytes.
-
-    Attributes:
-        runtime: The runtime's end.
-        service: The service's end.
-    """
-
-    def __init__(self, runtime: RuntimeConnection, service: ServiceConnection, piece_size: int) -> None:
-        self.runtime = runtime
-        self.service = service
-        self._piece_size = piece_size
-
-    def runtime_says(self, *events: Ask) -> list[ServiceEvent]:
-        """Send events from the runtime's end; return what the service's end learns.
-
-        Raises:
-            LocalProtocolError: The runtime may not say this now.
-            RemoteProtocolError: The service finds that it may not.
-        """
-        heard: list[ServiceEvent] = []
-        for event in events:
-            for piece in self._cut(self.runtime.send(event)):
-                self.service.receive_data(piece)
-                while not isinstance(learned := self.service.next_event(), Signal):
-                    heard.append(learned)
-        return heard
-
-    def service_says(self, *answers: Answer) -> list[RuntimeEvent]:
-        """Send answers from the service's end; return what the runtime's end learns.
-
-        Raises:
-            LocalProtocolError: The service may not say this now.
-            RemoteProtocolError: The runtime finds that it may not.
-        """
-        heard: list[RuntimeEvent] = []
-        for answer in answers:
-            for piece in self._cut(self.service.send(answer)):
-                self.runtime.receive_data(piece)
-                while not isinstance(learned := self.runtime.next_event(), Signal):
-                    heard.append(learned)
-        return heard
-
-    def _cut(self, data: bytes) -> Iterator[bytes]:
-        size = self._piece_size or max(1, len(data))
-        return (data[start : start + size] for start in range(0, len(data), size))
-
-
-def connected_pair(*, piece_size: int = 0) -> ConnectedPair:
-    """Return both ends of a new connection, each with a lifecycle of its own.
-
-    Args:
-        piece_size: How many bytes are delivered at a time; 0 delivers all that was sent.
-    """
-    runtime = RuntimeConnection(host="127.0.0.1:9001", lifecycle=StandardLifecycle())
-    return ConnectedPair(runtime, ServiceConnection(StandardLifecycle()), piece_size)
-
-
-# -- an in-process Lambda
 
 
 class FunctionError(Exception):
