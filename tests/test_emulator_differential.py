@@ -17,17 +17,25 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lambda_wire import _limits as limits
-from tests.emulator_beside import ID, NEW, OLD, PREFIX, Message, Said, Step, Theirs, both, running_beside
+from tests.beside import (
+    CHUNKED,
+    INIT_ERROR,
+    NEXT,
+    PING,
+    PREFIX,
+    STREAMING,
+    Message,
+    Said,
+    Step,
+    large,
+    post,
+)
+from tests.emulator_beside import ID, NEW, OLD, Theirs, both, running_beside
 
 #: How many sequences are tried.
 EXAMPLES: Final = int(os.environ.get("LAMBDA_WIRE_EXAMPLES", "400"))
-NEXT = PREFIX + b"/invocation/next"
 RESPONSE = PREFIX + b"/invocation/" + ID + b"/response"
 ERROR = PREFIX + b"/invocation/" + ID + b"/error"
-INIT_ERROR = PREFIX + b"/init/error"
-PING = b"/2018-06-01/ping"
-STREAMING = b"Lambda-Runtime-Function-Response-Mode: streaming"
-CHUNKED = b"Transfer-Encoding: chunked"
 
 # -- what a runtime sends
 
@@ -237,13 +245,6 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bytes]:
             return b"Transfer-Encoding: " + draw(st.sampled_from(CODINGS)) + b"\r\n", BODIES[0]
 
 
-def large(size: int, *, chunked: bool) -> tuple[bytes, bytes]:
-    """Return how a body of that size is framed, and the body."""
-    if chunked:
-        return CHUNKED + b"\r\n", b"%x\r\n@%d@\r\n0\r\n\r\n" % (size, size)
-    return b"Content-Length: %d\r\n" % size, b"@%d@" % size
-
-
 ASKS = (
     ((b"GET", NEXT),) * 6
     + ((b"POST", RESPONSE),) * 6
@@ -340,11 +341,6 @@ def goes_on(ours: Said, theirs: Said) -> bool:
 
 
 Applies: TypeAlias = Callable[[bytes, Said, Said], bool]
-
-
-def post(target: bytes, framing: bytes, body: bytes, *, version: bytes = b"HTTP/1.1") -> bytes:
-    """Return a request with a body."""
-    return b"POST %b %b\r\nHost: a\r\n%b\r\n%b" % (target, version, framing, body)
 
 
 def step(data: bytes, *, end: bool = False) -> Step:
