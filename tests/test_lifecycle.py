@@ -343,9 +343,9 @@ def test_an_init_error_is_allowed_once_in_managed_mode() -> None:
 @pytest.mark.parametrize("second", REPORTS)
 @pytest.mark.parametrize("answer", [None, *ENDS])
 def test_each_invocation_is_answered_once_in_managed_mode(first: type, second: type, answer: type | None) -> None:
-    """In any order with others; a second answer is 400, while the first is under way and after it.
+    """In any order with others; a second answer is 400, while the first is under way and after it (RT-MANAGED-5).
 
-    (RT-ERR-5, RT-MANAGED-5)
+    AWS's code takes an error while a response is under way, and ours does not.
     """
     life = managed(invocation("a"), invocation("b"), invocation("c"))
     assert life.judge(first, "b", "") is None
