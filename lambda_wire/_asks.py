@@ -52,7 +52,7 @@ def encode_ask(event: Request) -> tuple[str, bytes]:
     """Return the field lines and the payload of the request that says ``event``, whose values were checked at birth.
 
     Empty fields are left out, so an invocation id is echoed exactly when there is one. Both error trailers are
-    declared before they are needed: the service drops undeclared ones silently (RS-TRAILER-4).
+    declared before they are needed: a service may drop undeclared ones silently (RS-TRAILER-4).
     """
     match event:
         case BufferedResponse():

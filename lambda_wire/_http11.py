@@ -380,7 +380,7 @@ class MessageReader:
         length = fields.get("content-length", "")
         if has_body and version != "1.0" and fields.get("transfer-encoding"):
             if field_members(headers, "trailer") & names.FRAMING_FIELDS:
-                raise self._bad_head("expected no trailer that speaks of framing to be declared", rule="RS-TRAILER-5")
+                raise self._bad_head("expected no trailer that speaks of framing to be declared", rule="RS-TRAILER-14")
             self._reading = _Reading.CHUNKED
             self._chunks = ChunkDecoder(self._buffer, keep_boundaries=self._keep_boundaries)
         elif has_body and not length and self._role is Role.CLIENT:

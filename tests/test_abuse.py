@@ -207,7 +207,7 @@ SHAPES: Final = (
     Shape("RT-CONN-3", "a host with a blank", b"Host: a b\r\nContent-Length: 0\r\n\r\n"),
     Shape("RT-CONN-16", "a blank in the target", HOST + b"\r\n", line=b"POST %b /a HTTP/1.1\r\n"),
     Shape("RT-CONN-15", "HTTP/2.0", HOST + b"Content-Length: 2\r\n\r\n", b"{}", 505, b"POST %b HTTP/2.0\r\n"),
-    Shape("RT-CONN-16", "a declared length", HOST + CHUNKED + b"Trailer: Content-Length\r\n\r\n", ONE),
+    Shape("RS-TRAILER-14", "a declared length", HOST + CHUNKED + b"Trailer: Content-Length\r\n\r\n", ONE),
     Shape("RT-CONN-12", "another expectation", HOST + b"Expect: x\r\nContent-Length: 2\r\n\r\n", b"{}", 417),
     # -- chunks
     *(

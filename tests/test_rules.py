@@ -128,7 +128,7 @@ BROKEN: list[tuple[str, Reader, bytes]] = [
     ("RT-CONN-15", REQUESTS, b"PRI * HTTP/2.0\r\n\r\n"),
     ("RT-CONN-15", ANSWERS, b"HTTP/2.0 200 OK\r\n\r\n"),
     ("LI-HEAD-1", REQUESTS, HOST + b"a: " + b"x" * (1 << 20)),
-    ("RS-TRAILER-5", REQUESTS, HOST + b"Transfer-Encoding: chunked\r\nTrailer: content-length\r\n\r\n"),
+    ("RS-TRAILER-14", REQUESTS, HOST + b"Transfer-Encoding: chunked\r\nTrailer: content-length\r\n\r\n"),
     ("RS-CHUNK-1", REQUESTS, HOST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"),
     ("RT-PATH-4", target("here"), b""),
     ("RT-PATH-5", target("/%2"), b""),
