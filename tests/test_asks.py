@@ -117,9 +117,9 @@ def test_a_question_has_no_fields_and_no_body(event: Request) -> None:
 
 
 def test_a_stream_declares_its_trailers_before_it_needs_them() -> None:
-    """The service drops undeclared ones in silence (a05), so both are declared always.
+    """A service may drop undeclared ones in silence, so both are declared always.
 
-    (RS-HEAD-1, RS-HEAD-2, RS-HEAD-3, UN-3)
+    (RS-HEAD-1, RS-HEAD-2, RS-HEAD-3, RT-CONN-23, UN-3)
     """
     fields, payload = asked(ResponseStarted(request_id="r", content_type="c/t", invocation_id="i"))
     assert payload == b""

@@ -373,6 +373,16 @@ DIFFERENCES: Final[dict[str, tuple[Applies, Sequence[Step]]]] = {
         lambda data, ours, theirs: b" HTTP/1.0" in data and last(ours)[0] == 501,
         [step(post(INIT_ERROR, CHUNKED + b", identity\r\n", b"", version=b"HTTP/1.0"))],
     ),
+    "RT-CONN-10, RT-CONN-14: what another reader may frame in another way is the last on its connection": (
+        lambda data, ours, theirs: (
+            b"Transfer-Encoding" in data
+            and (b"Content-Length" in data or b" HTTP/1.0" in data)
+            and ours.closed
+            and [message[0] for message in ours.messages]
+            == [message[0] for message in theirs.messages[: len(ours.messages)]]
+        ),
+        [step(post(INIT_ERROR, CHUNKED + b"\r\nContent-Length: 2\r\n", BODIES[0]))],
+    ),
     "RT-CONN-22: a length that is said twice in one field": (
         lambda data, ours, theirs: b"Content-Length: 2, 2" in data and theirs.closed and last(theirs)[0] == 400,
         [step(post(INIT_ERROR, b"Content-Length: 2, 2\r\n", b"{}"))],

@@ -103,7 +103,6 @@ class TestRequests:
             (CHUNKED, b"1\r\na\r\n2;x\r\nbc\r\n0\r\n\r\n", b"abc", END),
             (CHUNKED, b"0\r\n\r\n", b"", END),
             (CHUNKED, b"3\r\nabc\r\n0\r\nT: v\r\n\r\n", b"abc", MessageEnd(trailers=(("t", "v"),))),
-            (CHUNKED + b"Content-Length: 99\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),  # RT-CONN-10
             (b"Transfer-Encoding: CHUNKED\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc", END),
         ],
     )
@@ -112,6 +111,14 @@ class TestRequests:
         events = events_of(POST + fields + b"\r\n" + body + GET)
         assert events[1:-3] == ([content, end] if content else [end])
         assert events[-3:] == [request_of(GET), END, CLOSED]
+
+    @pytest.mark.parametrize("length", [b"2", b"99"])
+    def test_framed_twice(self, length: bytes) -> None:
+        """RFC 9112, 6.1: it is chunked, and the last on its connection (RT-CONN-10)."""
+        framing = CHUNKED + b"Content-Length: %b\r\n\r\n" % length
+        head, *rest = events_of(POST + framing + b"3\r\nabc\r\n0\r\n\r\n")
+        assert isinstance(head, RequestHead)
+        assert (head.keep_alive, rest) == (False, [b"abc", END, CLOSED])
 
     def test_http_1_0(self) -> None:
         """Needs no Host; its Transfer-Encoding is not looked at, as Go has it (observed)."""
@@ -132,6 +139,7 @@ class TestRequests:
             ("1.0", "", False),
             ("1.0", "Connection: Keep-Alive\r\n", True),
             ("1.0", "Connection: keep-alive, close\r\n", True),  # as observed, against RFC 9112, 9.3
+            ("1.0", "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n", False),  # RFC 9112, 6.1; RT-CONN-14
         ],
     )
     def test_keep_alive(self, version: str, connection: str, kept: bool) -> None:

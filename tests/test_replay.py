@@ -202,6 +202,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[list[int], list[int], str]] = {
     ("a40_routing", "runtime/c34"): ([505], [405], "`PRI * HTTP/2.0` is judged by its version, before its method"),
     ("a40_routing", "runtime/c35"): ([400], [400], _TEXT),
     ("a40_routing", "runtime/c36"): ([400], [400], _TEXT),
+    ("a40_routing", "runtime/c37"): ([202], [202], "chunks and a length: we close the connection, as RFC 9112 wants"),
     ("a40_routing", "runtime/c38"): ([431], [431], _TEXT),
     ("a57_xray_cause_big_header", "runtime/big"): ([431], [431], _TEXT),
     ("c30_snapstart_restore_next", "runtime/cred"): (
