@@ -609,7 +609,7 @@ class TestOrder:
         [BufferedResponse(request_id="id", payload=b""), ErrorReported(request_id="id", error_type="", payload=b"")],
     )
     def test_no_poll_before_the_answer_to_a_report(self, report: Ask) -> None:
-        """Not on the connection of the report, nor on another (RT-RESP-12)."""
+        """Not on another connection (RT-RESP-12), and by our choice not on that of the report, either."""
         runtime, lifecycle = asking(report)
         for each in (runtime, new(lifecycle)):
             with pytest.raises(LocalProtocolError):

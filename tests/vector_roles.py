@@ -38,6 +38,8 @@ class RuntimeEnd:
                 self._connection.receive_data(b"")
                 self._drain()
                 self._connection = RuntimeConnection(host="h", lifecycle=self._lifecycle)
+            elif said["event"] == "another connection":
+                self._connection = RuntimeConnection(host="h", lifecycle=self._lifecycle)
             elif said["by"] == "runtime":
                 self._connection.send(event(said, RUNTIME_API))
             else:
