@@ -99,12 +99,7 @@ def field_members(headers: Headers, name: str) -> set[str]:
 
 
 def keeps_alive(headers: Headers, fields: Mapping[str, str], version: str) -> bool:
-    """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed).
-
-    None follows a body whose end another reader may see elsewhere (RFC 9112, 6.1; RT-CONN-10, RT-CONN-14).
-    """
-    if "transfer-encoding" in fields and (version == "1.0" or "content-length" in fields):
-        return False
+    """Say whether another message may follow. ``keep-alive`` and ``close`` together keep HTTP/1.0 alive (observed)."""
     if "connection" not in fields:
         return version != "1.0"
     options = field_members(headers, "connection")

@@ -324,11 +324,13 @@ class MessageReader:
             raise self._bad_head(reason, status_hint=417, rule="RT-CONN-12")
         self._frame(headers, fields, version, has_body=True)
         self._blanks = _BLANKS_AFTER_POST if method == "POST" else 0
+        # Another reader may see the end of such a body elsewhere (RFC 9112, 6.1; RT-CONN-10, RT-CONN-14).
+        framed_twice = "transfer-encoding" in fields and (version == "1.0" or "content-length" in fields)
         return RequestHead(
             method=method,
             target=target,
             headers=headers,
-            keep_alive=keeps_alive(headers, fields, version),
+            keep_alive=not framed_twice and keeps_alive(headers, fields, version),
             http_version=version,
             expects_continue=bool(expectation) and version != "1.0" and self._has_body,
         )

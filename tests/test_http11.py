@@ -127,6 +127,13 @@ class TestRequests:
         assert isinstance(head, RequestHead)
         assert (head.http_version, head.keep_alive, body, rest) == ("1.0", False, b"5\n", [END, CLOSED])
 
+    @pytest.mark.parametrize(("field", "kept"), [(b"", True), (CHUNKED, False)])
+    def test_http_1_0_that_is_kept(self, field: bytes, kept: bool) -> None:
+        """Not behind a Transfer-Encoding: RFC 9112, 6.1 wants it closed (RT-CONN-14)."""
+        head = events_of(b"POST / HTTP/1.0\r\nConnection: keep-alive\r\n" + field + b"\r\n")[0]
+        assert isinstance(head, RequestHead)
+        assert head.keep_alive is kept
+
     @pytest.mark.parametrize(
         ("version", "connection", "kept"),
         [
@@ -139,7 +146,6 @@ class TestRequests:
             ("1.0", "", False),
             ("1.0", "Connection: Keep-Alive\r\n", True),
             ("1.0", "Connection: keep-alive, close\r\n", True),  # as observed, against RFC 9112, 9.3
-            ("1.0", "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n", False),  # RFC 9112, 6.1; RT-CONN-14
         ],
     )
     def test_keep_alive(self, version: str, connection: str, kept: bool) -> None:
@@ -1027,6 +1033,12 @@ DIFFERENCES: dict[str, tuple[Callable[[bytes], bool], Role, bytes, str]] = {
         Role.SERVER,
         POST + b"Expect: x\r\n\r\n",
         "rejected",
+    ),
+    "a request that is framed twice: h11 keeps its connection, RFC 9112 wants it closed (6.1)": (
+        _has(rb"\ntransfer-encoding:.*\ncontent-length:|\ncontent-length:.*\ntransfer-encoding:"),
+        Role.SERVER,
+        POST + CHUNKED + b"Content-Length: 1\r\n\r\n0\r\n\r\n",
+        "POST",
     ),
     "declared trailers: h11 does not look at the declaration, Go refuses framing fields in it (observed)": (
         _has(rb"\ntrailer"),
