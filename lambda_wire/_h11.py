@@ -24,9 +24,7 @@ class BadHead(Malformed):
 
     def __init__(self, fault: h11.RemoteProtocolError) -> None:
         reason = _without_names(str(fault))
-        super().__init__(
-            reason, at=0, rule="RT-CONN-2" if reason.startswith("Missing mandatory Host") else "RT-CONN-16"
-        )
+        super().__init__(reason, at=0, rule=_rule(reason, fault.error_status_hint))
         self.status_hint: int = fault.error_status_hint
 
 
@@ -74,6 +72,12 @@ def odd_response(head: bytes, method: str) -> ResponseParts:
 
 def _fields(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:
     return tuple((name.decode("ascii"), value.decode("utf-8", "surrogateescape")) for name, value in event.headers)
+
+
+def _rule(reason: str, status_hint: int) -> str:
+    if "Host: header" in reason:
+        return "RT-CONN-2"
+    return "RT-CONN-21" if status_hint == 501 else "RT-CONN-16"
 
 
 def _without_names(reason: str) -> str:

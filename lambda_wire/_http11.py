@@ -321,7 +321,7 @@ class MessageReader:
         expectation = fields.get("expect", "")
         if expectation and "100-continue" not in field_members((("expect", expectation),), "expect"):
             reason = f"expected Expect: 100-continue or none, got {quote(expectation)}"
-            raise self._bad_head(reason, status_hint=417, rule="RT-CONN-12")
+            raise self._bad_head(reason, status_hint=417, rule="RT-CONN-20")
         self._frame(headers, fields, version, has_body=True)
         self._blanks = _BLANKS_AFTER_POST if method == "POST" else 0
         # Another reader may see the end of such a body elsewhere (RFC 9112, 6.1; RT-CONN-10, RT-CONN-14).

@@ -182,14 +182,14 @@ SHAPES: Final = (
     Shape("RT-CONN-10", "chunks and a length", HOST + CHUNKED + b"Content-Length: 99\r\n\r\n", ONE, None, last=True),
     Shape("RT-CONN-16", "two lengths", HOST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n", b"{}"),
     Shape("RT-CONN-16", "two lengths in one", HOST + b"Content-Length: 2, 3\r\n\r\n", b"{}"),
-    Shape("RT-CONN-20", "one length twice", HOST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n", b"{}", None),
-    Shape("RT-CONN-20", "one length twice in one", HOST + b"Content-Length: 2, 2\r\n\r\n", b"{}", None),
-    Shape("RT-CONN-16", "chunked, identity", HOST + b"Transfer-Encoding: chunked, identity\r\n\r\n", ONE, 501),
-    Shape("RT-CONN-16", "identity", HOST + b"Transfer-Encoding: identity\r\n\r\n", ONE, 501),
-    Shape("RT-CONN-16", "gzip, chunked", HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", ONE, 501),
-    Shape("RT-CONN-16", "chunked twice", HOST + CHUNKED + CHUNKED + b"\r\n", ONE, 501),
+    Shape("RT-CONN-22", "one length twice", HOST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n", b"{}", None),
+    Shape("RT-CONN-22", "one length twice in one", HOST + b"Content-Length: 2, 2\r\n\r\n", b"{}", None),
+    Shape("RT-CONN-21", "chunked, identity", HOST + b"Transfer-Encoding: chunked, identity\r\n\r\n", ONE, 501),
+    Shape("RT-CONN-21", "identity", HOST + b"Transfer-Encoding: identity\r\n\r\n", ONE, 501),
+    Shape("RT-CONN-21", "gzip, chunked", HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", ONE, 501),
+    Shape("RT-CONN-21", "chunked twice", HOST + CHUNKED + CHUNKED + b"\r\n", ONE, 501),
     Shape("RT-CONN-16", "a vertical tab", HOST + b"Transfer-Encoding: chunked\x0b\r\n\r\n", ONE),
-    Shape("RT-CONN-16", "xchunked", HOST + b"Transfer-Encoding: xchunked\r\n\r\n", ONE, 501),
+    Shape("RT-CONN-21", "xchunked", HOST + b"Transfer-Encoding: xchunked\r\n\r\n", ONE, 501),
     # -- lengths
     *(
         Shape("LI-HEAD-2", f"length {length!r}", HOST + b"Content-Length: %b\r\n\r\n" % length, b"{}")
@@ -212,7 +212,7 @@ SHAPES: Final = (
     Shape("RT-CONN-16", "a blank in the target", HOST + b"\r\n", line=b"POST %b /a HTTP/1.1\r\n"),
     Shape("RT-CONN-15", "HTTP/2.0", HOST + b"Content-Length: 2\r\n\r\n", b"{}", 505, b"POST %b HTTP/2.0\r\n"),
     Shape("RS-TRAILER-14", "a declared length", HOST + CHUNKED + b"Trailer: Content-Length\r\n\r\n", ONE),
-    Shape("RT-CONN-12", "another expectation", HOST + b"Expect: x\r\nContent-Length: 2\r\n\r\n", b"{}", 417),
+    Shape("RT-CONN-20", "another expectation", HOST + b"Expect: x\r\nContent-Length: 2\r\n\r\n", b"{}", 417),
     # -- chunks
     *(
         Shape("RS-CHUNK-7", f"chunks {body!r}", HOST + CHUNKED + b"\r\n", body)
