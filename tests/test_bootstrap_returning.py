@@ -145,7 +145,7 @@ def test_an_empty_stream_has_a_head_and_an_end(body: Any) -> None:
 def test_an_http_response_begins_with_its_prelude(body: Any) -> None:
     """JSON and delimiter are two chunks that leave with the head; the body follows in writes of its own.
 
-    It shows FU-PRELUDE-1, FU-PRELUDE-11, RS-PRELUDE-1, RS-PRELUDE-2, RS-PRELUDE-3.
+    It shows FU-PRELUDE-3, RS-PRELUDE-1, RS-PRELUDE-3.
     """
     runtime = served(returning(HttpResponse(status_code=201, headers={"a": "b"}, cookies=["c=d"], body=body)))
     assert runtime.said[0] == ResponseStarted(
@@ -328,7 +328,7 @@ def test_after_a_prelude_the_first_byte_is_gone() -> None:
 
 
 def test_trailers_are_cut_to_fit() -> None:
-    """The start of the message stays, and what was cut is shown (RS-TRAILER-11, ER-DOC-7, UN-9)."""
+    """The start of the message stays, and what was cut is shown (LI-TRAILER-1, ER-DOC-7, UN-9)."""
 
     def body() -> Iterator[bytes]:
         yield b"x"

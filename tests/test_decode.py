@@ -259,7 +259,7 @@ class TestConversations:
         assert [piece.rules for piece in pieces[-5:-1]] == [("RS-END-1",), ("RS-TRAILER-1",), ("RS-TRAILER-2",), ()]
 
     def test_both_ends_of_a_streamed_answer(self) -> None:
-        """HTTP, event stream messages in its chunks, and a prelude in their payload (ES-MESSAGE-11)."""
+        """HTTP, event stream messages in its chunks, and a prelude in their payload (RS-PRELUDE-6)."""
         data = streamed_answer()
         pieces = explained(data)
         assert named(pieces) == ""

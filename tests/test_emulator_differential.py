@@ -421,7 +421,7 @@ DIFFERENCES: Final[dict[str, tuple[Applies, Sequence[Step]]]] = {
         ),
         [step(post(RESPONSE.replace(ID, NEW), b"", b""))],
     ),
-    "RT-ERR-6: the emulator drops the connection of an error report that is too large": (
+    "LI-ERROR-1: the emulator drops the connection of an error report that is too large": (
         lambda data, ours, theirs: TOO_LARGE in last(ours)[2] and theirs.closed and theirs.messages == rest(ours),
         [POLL, step(post(ERROR, *large(limits.MAX_PAYLOAD + 1, chunked=False)))],
     ),

@@ -269,7 +269,7 @@ DIFFERENCES: Final[dict[str, tuple[Applies, Sequence[Move]]]] = {
         ),
         [poll(0), INVOKE, cut(0, response(1), *CUT[0])],
     ),
-    "RT-ERR-6: the emulator takes an error report that is cut or is none for one that is too large": (
+    "LI-ERROR-1: the emulator takes an error report that is cut or is none for one that is too large": (
         lambda data, ours, theirs: (
             b"/error " in data
             and ours.closed

@@ -163,7 +163,7 @@ def test_a_buffered_invocation_in_every_delivery(way: int) -> None:
 
 
 def test_a_streamed_invocation() -> None:
-    """Head and first chunks leave together, empty pieces never, and one end (RS-HEAD-8, RS-CHUNK-2)."""
+    """Head and first chunks leave together, empty pieces never, and one end (RT-RESP-8, RS-CHUNK-2)."""
     network = Network(INVOCATION, Accepted())
     held = session()
     invocation = network.run(exchanges.next_invocation(held))

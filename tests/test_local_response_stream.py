@@ -92,7 +92,7 @@ def test_chunks_that_are_written_at_once_stay_apart() -> None:
 def test_the_prelude_is_not_taken_away() -> None:
     """JSON, eight NULs and body arrive as they were written; the integration type stands in the remapped header.
 
-    It shows ES-MESSAGE-11, IN-STREAM-1, RS-PRELUDE-6.
+    It shows IN-STREAM-1, RS-PRELUDE-6.
     """
 
     def handler(_: object, __: object) -> object:

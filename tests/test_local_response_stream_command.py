@@ -125,7 +125,7 @@ def test_a_runtime_that_cannot_start_is_told_at_the_end(tmp_path: Path) -> None:
 def test_the_end_of_the_log_holds_what_the_function_printed(tmp_path: Path, streams: bool) -> None:
     """To stdout and stderr, in this invocation and in no other; the terminal shows it, too.
 
-    It shows ES-MESSAGE-18, IN-LOG-1.
+    It shows IN-LOG-1, IN-LOG-2.
     """
     with sdk_around("app.talk", tmp_path) as (aws, local):
 

@@ -150,7 +150,7 @@ def test_a_status_without_a_name_is_passed_on(function: Function, fn: LocalLambd
 
 
 def test_a_stream_without_prelude_has_its_own_content_type(function: Function, fn: LocalLambda) -> None:
-    """200, the type the runtime gave, and every byte is body, NULs too (FU-PRELUDE-1, FU-HEAD-15)."""
+    """200, the type the runtime gave, and every byte is body, NULs too (RS-PRELUDE-1, FU-HEAD-15)."""
     function.answer = lambda _: StreamingResponse([b"a", b"\0" * 9], content_type="text/x-own")
     status, headers, body = get(fn)
     assert (status, headers["content-type"], body) == (200, "text/x-own", b"a" + b"\0" * 9)
@@ -463,7 +463,7 @@ def test_the_largest_event(function: Function, fn: LocalLambda) -> None:
 
 
 def test_a_caller_who_leaves_does_not_disturb_the_function(function: Function, fn: LocalLambda) -> None:
-    """It runs to its end, its bytes are thrown away, and the next caller is served (FU-BODY-13)."""
+    """It runs to its end, its bytes are thrown away, and the next caller is served (IN-ASK-23)."""
     left, ended = threading.Event(), threading.Event()
 
     def body() -> Iterator[bytes]:

@@ -80,7 +80,7 @@ def test_it_answers_in_one_piece(local: RunningLocal) -> None:
 
 
 def test_it_streams_an_http_response(local: RunningLocal) -> None:
-    """Status, fields and cookies are those of its prelude, and the pieces come behind it (FU-HEAD, RS-PRELUDE-2)."""
+    """Status, fields and cookies are those of its prelude, and the pieces come behind it (FU-HEAD, FU-PRELUDE-3)."""
     for _ in range(3):
         status, fields, body = local.request("GET", "/a?b=c")
         assert (status, *begun(fields)) == (201, "text/plain", "go", ["seen=1"])

@@ -771,7 +771,7 @@ class TestLimits:
             assert heard(service) == [NextAsked()]
 
     def test_of_other_reports(self) -> None:
-        """An error document is bounded too (RT-ERR-2, RT-ERR-6, LI-ERROR-1)."""
+        """An error document is bounded too (RT-ERR-2, LI-ERROR-1)."""
         assert hear(post(ERROR, chunks=(b"x" * 40, b"x" * 25)))[-1] == Violation(reply=refused_413(64))
 
     @pytest.mark.parametrize("chunked", [False, True])

@@ -74,7 +74,7 @@ func run(invocation http.Header, event []byte) {
 	path := "invocation/" + strings.NewReplacer("%2C", ",", "%3B", ";").Replace(id) // RT-PATH-5
 	fields := http.Header{"Content-Type": {"application/json"}}                     // RT-RESP-3
 	if attempt := invocation.Get("Lambda-Runtime-Invocation-Id"); attempt != "" {
-		fields.Set("Lambda-Runtime-Invocation-Id", attempt) // RT-RESP-8, RT-RESP-9, RS-HEAD-8
+		fields.Set("Lambda-Runtime-Invocation-Id", attempt) // RT-RESP-8, RT-RESP-9
 	}
 	trailer := http.Header{typeField: nil, documentField: nil} // RS-HEAD-3
 	body, stream := io.Pipe()
@@ -87,7 +87,7 @@ func run(invocation http.Header, event []byte) {
 			ask("POST", path+"/response", fields, trailer, body) // in chunks, as nothing tells its length (RS-HEAD-2)
 			close(answered)
 		}()
-		io.WriteString(stream, prelude) // RS-PRELUDE-2, RS-PRELUDE-3
+		io.WriteString(stream, prelude) // FU-PRELUDE-3, RS-PRELUDE-3
 		stream.Write(make([]byte, 8))
 		return stream
 	}

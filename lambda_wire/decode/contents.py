@@ -27,7 +27,7 @@ _SKIPPED: Final = ("event of a type that callers skip", ("ES-MESSAGE-6",))
 
 
 def prelude_of(content_type: str) -> PreludeAndBody | None:
-    """Return who explains a body of this media type, if it begins with a prelude (FU-PRELUDE-1, FU-PRELUDE-2)."""
+    """Return who explains a body of this media type, if it begins with a prelude (RS-PRELUDE-1, FU-PRELUDE-2)."""
     kind = content_type.partition(";")[0].strip().lower()
     return PreludeAndBody(Layer.CONTENT) if kind == names.HTTP_INTEGRATION_RESPONSE else None
 
