@@ -190,7 +190,7 @@ def test_sys_exit_is_reported_and_then_ends_the_process(raised: str, code: int, 
 def test_a_handler_that_cannot_be_loaded_is_an_init_error(
     source: str, handler: str, error_type: str, tmp_path: Path
 ) -> None:
-    """Reported whole, logged, and the process ends with 1 (RT-INIT-1, RT-INIT-2, ER-TYPE-1, ER-TYPE-7, ER-EXIT-8)."""
+    """Reported whole, logged, and the process ends with 1 (RT-INIT-1, ER-TYPE-1, ER-TYPE-7, ER-EXIT-8)."""
     with ScriptedService() as service, running(service, source, tmp_path, handler=handler) as process:
         _, err = process.communicate(timeout=20)
     assert process.returncode == 1

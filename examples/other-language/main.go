@@ -132,7 +132,7 @@ func function(event []byte, deadline time.Time, begin func(prelude string) io.Wr
 func main() {
 	if pauseError != nil {
 		fail("init/error", http.Header{"Content-Type": {"application/json"}}, "Function.BadPause", pauseError)
-		os.Exit(1) // RT-INIT-2, ER-EXIT-8
+		os.Exit(1) // ER-EXIT-8
 	}
 	for last := ""; ; {
 		status, fields, event := ask("GET", "invocation/next", http.Header{}, nil, nil) // RT-NEXT-1
