@@ -193,7 +193,7 @@ class TestDecode:
 
     @pytest.mark.parametrize("line", [b"5\n", b"\n", b"\r5\r\n", b"5;\rx\r\n", b"5\r\r\n"])
     def test_a_size_line_ends_in_crlf(self, line: bytes) -> None:
-        """A bare LF ends nothing, and there is no CR elsewhere (chunked.go, readChunkLine; UN-8)."""
+        """A bare LF ends nothing, and there is no CR elsewhere (chunked.go, readChunkLine; RS-CHUNK-10)."""
         assert "CRLF" in fault_of(line).reason
 
     def test_size_line_is_bounded(self) -> None:

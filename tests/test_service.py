@@ -903,7 +903,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("body", [b"zz\r\n", b"1\na\r\n", b"1\r\naxx", b"0\r\nbad trailer\r\n\r\n"])
     def test_bad_chunks(self, body: bytes) -> None:
-        """As truncated: nobody knows what was meant (RT-RESP-14, RS-CHUNK-7, UN-8)."""
+        """As truncated: nobody knows what was meant (RT-RESP-14, RS-CHUNK-7, RS-CHUNK-10)."""
         wire = post(RESPONSE, STREAMING, chunks=())[:-5] + body
         fault, service, lifecycle = fault_of(wire)
         assert (fault.reply, lifecycle.state) == (TRUNCATED, State.RESPONSE_SENT)
