@@ -84,7 +84,10 @@ STOPS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 @STOPS
 def test_a_signal_ends_a_poll_at_once_and_with_0(number: signal.Signals, tmp_path: Path) -> None:
-    """Until then it serves, and needs no variable of Lambda's beyond the address of the service (RT-ENV-3)."""
+    """Until then it serves, and needs no variable of Lambda's beyond the address of the service (RT-ENV-3).
+
+    It shows ER-EXIT-10.
+    """
     with ScriptedService(invocation(1)) as service, running(service, ECHO, tmp_path) as process:
         assert service.idle.wait(20)
         process.send_signal(number)

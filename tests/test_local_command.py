@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import http.client
 import json
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lambda_wire.local.worker import child_environment
+from lambda_wire.local.terminal import Terminal
+from lambda_wire.local.worker import child_environment, child_process
 from tests.real_parts import need_module
 from tests.running_local import PATIENCE_S, ROOT, is_alive, running_local
 
@@ -380,6 +382,30 @@ def test_an_interrupt_ends_it_cleanly(app: Path, number: int) -> None:
         waiting.close()
         assert not is_alive(pid)
     assert "Traceback" not in local.output
+
+
+def test_a_runtime_is_asked_to_end_before_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM comes first, and what it still says is heard (ER-EXIT-9)."""
+    monkeypatch.setattr("lambda_wire.local.worker._GRACE_S", PATIENCE_S)
+    script = "trap 'echo asked to end; exit' TERM; echo up; sleep 1000 & wait"
+    heard = bytearray()
+
+    async def check(terminal: Terminal) -> None:
+        up = asyncio.Event()
+
+        def hear(data: bytes) -> None:
+            heard.extend(data)
+            up.set()
+
+        child = await child_process(("sh", "-c", script), handler="", terminal=terminal)("127.0.0.1:9", hear)
+        await asyncio.wait_for(up.wait(), PATIENCE_S)
+        await child.stop()
+
+    with (tmp_path / "shown").open("ab") as file:
+        terminal = Terminal(file.fileno())
+        asyncio.run(check(terminal))
+        terminal.close()
+    assert heard == b"up\nasked to end\n"
 
 
 def _local(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
