@@ -175,8 +175,8 @@ class TestTakeUntil:
                 buffer.take_until(b"\n", limit=5)
             assert (caught.value.at, caught.value.rule) == (5, "")
         with pytest.raises(Malformed) as caught:
-            buffer.take_until(b"\n", limit=5, rule="FU-PRELUDE-1")
-        assert caught.value.rule == "FU-PRELUDE-1"
+            buffer.take_until(b"\n", limit=5, rule="RS-PRELUDE-1")
+        assert caught.value.rule == "RS-PRELUDE-1"
 
     def test_the_fault_quotes_what_it_copies(self) -> None:
         """A peer that sends too much does not make us copy all of it once more."""
