@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 else:
     from lambda_wire._typing import Protocol
 
-__all__ = ["NOT_FOUND", "Lifecycle", "ManagedLifecycle", "StandardLifecycle", "too_large"]
+__all__ = ["NOT_FOUND", "TOO_LATE", "Lifecycle", "ManagedLifecycle", "StandardLifecycle", "too_large"]
 
 #: What the service calls the state that a refused request would have led to.
 _TARGETS: Final[dict[type, State]] = {
@@ -57,7 +57,7 @@ _MOST_EXPIRED: Final = 1000
 
 NOT_FOUND: Final = Refused(status=404, error_message="404 page not found")
 _UNKNOWN_ID: Final = Refused(status=400, error_type=names.INVALID_REQUEST_ID, error_message="Invalid request ID")
-_TOO_LATE: Final = Refused(status=410, error_type=names.INVOKE_TIMEOUT, error_message="Invoke timeout")
+TOO_LATE: Final = Refused(status=410, error_type=names.INVOKE_TIMEOUT, error_message="Invoke timeout")
 
 
 def too_large(limit: int) -> Refused:
@@ -204,12 +204,12 @@ class ManagedLifecycle:
             return None
         attempt = self.attempts.get(request_id)
         if attempt is Attempt.EXPIRED:
-            return _TOO_LATE
+            return TOO_LATE
         if attempt is None or ask not in ATTEMPTS[attempt]:
             return _UNKNOWN_ID
         expected = self._invocation_ids[request_id]
         if invocation_id and expected and invocation_id != expected:
-            return _TOO_LATE
+            return TOO_LATE
         return None
 
     def refused(self, ask: type, request_id: str) -> None:

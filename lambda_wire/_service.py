@@ -101,6 +101,11 @@ class ServiceConnection(ServerRole[Refused]):
         self._dry = False
         """Whether nothing of a stream can be read before more bytes come."""
 
+    @property
+    def answering(self) -> str:
+        """The id of the invocation that the open request answers, from its head on; empty when it answers none."""
+        return self._request_id if self._holds else ""
+
     # -- in
 
     def receive_data(self, data: BytesLike) -> None:

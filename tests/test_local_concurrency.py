@@ -305,21 +305,28 @@ def test_a_deadline_ends_the_invocation_and_not_the_runtime() -> None:
         assert report.startswith("REPORT RequestId: late")
 
 
-def test_an_answer_that_has_begun_has_no_deadline() -> None:
-    """It may end when that of a later invocation has passed (RS-END-7)."""
+def test_a_deadline_ends_an_answer_that_has_begun() -> None:
+    """It is refused at once, and its slot is free, although the runtime has said nothing more.
+
+    The caller is told; the same runtime serves as many as before. (RS-END-7, IN-STREAM-16, ER-EXIT-7)
+    """
     with bench_of(timeout_s=1.0) as bench, contextlib.ExitStack() as stack:
-        early = bench.call("0", request_id="a")
+        hanging = [bench.call(name, request_id=name) for name in "01"]
         address = bench.address()
-        slow, other = polling(address, 2, stack)
-        slow, other = (slow, other) if select.select([slow, other], [], [], PATIENCE_S)[0] == [slow] else (other, slow)
-        slow.event()
-        slow.begin(b"half")
-        late = bench.call("1", request_id="b")
-        other.event()
-        assert error_of(late) == "Sandbox.Timedout"
-        slow.go_on(b" and half")
-        assert slow.finish() == ACCEPTED
-        assert body_of(early) == b"half and half"
+        slots = [*told(polling(address, 2, stack), 2).values()]
+        for slot in slots:
+            slot.begin(b"half")
+        assert [error_of(call) for call in hanging] == ["Sandbox.Timedout"] * 2
+        assert [slot.refusal() for slot in slots] == [LATE] * 2
+        others = polling(address, 2, stack)
+        calls = [bench.call(name, request_id=name) for name in "23"]
+        for payload, other in told(others, 2).items():
+            assert other.respond(payload) == ACCEPTED
+        assert [body_of(call) for call in calls] == [b"2", b"3"]
+        bench.wait_for("REPORT", 4)
+        reports = [line for line in bench.lines if line.startswith("REPORT")]
+        assert [line.endswith("Status: timeout") for line in reports] == [True, True, False, False]
+        assert not bench.lines[-1].startswith("WARN")
 
 
 def test_an_echo_of_another_attempt_is_late_and_takes_nothing() -> None:
@@ -551,6 +558,21 @@ def handler(event, context):
     return {"question": event["question"], "id": context.aws_request_id, "env": told}
 """
 
+STREAMS = """
+import pathlib, socket
+
+def handler(event, context):
+    try:
+        yield b"first"
+        if meet := event.get("queryStringParameters", {}).get("meet"):
+            with socket.create_connection(("127.0.0.1", int(meet))) as meeting:
+                meeting.recv(1)
+        yield b"last"
+    except GeneratorExit:
+        pathlib.Path("closed").touch()
+        raise
+"""
+
 THREADS = """
 import json, os, socket, sys, threading
 from lambda_wire.sync import connect
@@ -655,6 +677,29 @@ def test_our_own_runtime_is_served_too(tmp_path: Path) -> None:
     ):
         answers = [answer.result(PATIENCE_S) for answer in [callers.submit(ask, local, number) for number in range(12)]]
         assert [(answer["question"], answer["id"]) for answer in answers] == [(n, f"r{n}") for n in range(12)]
+
+
+def test_a_handler_that_streams_for_too_long_is_told_and_its_slot_polls_on(tmp_path: Path) -> None:
+    """Its caller is cut meanwhile; another's stream, in the same process, goes on (RS-END-7, FU-BODY-9)."""
+    (tmp_path / "app.py").write_text(STREAMS, encoding="ascii")
+    with (
+        running_local("app.handler", cwd=tmp_path, options=["--concurrency", "2", "--timeout", "2"]) as local,
+        meeting_of(1) as (port, gather, part),
+    ):
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            local.request("GET", f"/?meet={port}")
+        assert cut.value.partial == b"first"
+        gather()
+        assert local.request("GET", "/")[2] == b"firstlast"
+        part()
+        local.wait_for("410 InvokeTimeout")
+        with concurrent.futures.ThreadPoolExecutor() as callers, meeting_of(2) as (there, both, go):
+            calls = [callers.submit(local.request, "GET", f"/?meet={there}") for _ in range(2)]
+            both()
+            go()
+            assert [call.result(PATIENCE_S)[2] for call in calls] == [b"firstlast"] * 2
+        assert (tmp_path / "closed").exists()
+        assert local.output.count("Status: timeout") == 1
 
 
 def test_the_environment_of_a_child() -> None:

@@ -1007,6 +1007,31 @@ def test_http_1_0_that_asks_to_be_kept_is_told_that_it_is() -> None:
     assert not service.must_close
 
 
+def test_which_invocation_is_being_answered() -> None:
+    """From the head of an answer that is allowed to what that is answered with (RS-END-7)."""
+    service = new(busy())
+    assert service.answering == ""
+    service.receive_data(post(API + b"invocation/other/response", body=b"{}"))
+    assert isinstance(service.next_event(), Violation)
+    assert service.answering == ""
+    service = new(busy())
+    service.receive_data(RESPONSE_WHOLE[:-1])
+    assert service.next_event() is NEED_DATA
+    assert service.answering == "id"
+    service.receive_data(RESPONSE_WHOLE[-1:] + NEXT)
+    assert isinstance(service.next_event(), BufferedResponse)
+    assert service.answering == "id"
+    service.send(Accepted())
+    assert service.answering == ""
+    assert service.next_event() == NextAsked()
+    assert service.answering == ""
+    service = new(busy())
+    service.receive_data(RESPONSE_WHOLE[:-1])
+    service.next_event()
+    service.abandon()
+    assert service.answering == ""
+
+
 class TestEdges:
     """Which invocation it is about, what HEAD hears, and what is said of an answer that may not be given."""
 

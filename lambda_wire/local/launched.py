@@ -65,8 +65,8 @@ class LaunchedRuntime:
         """Return the id of a new attempt; empty when attempts have none."""
         return self._mode.fresh_invocation_id()
 
-    async def watch(self, what: asyncio.Future[_T], seconds: float | None) -> Seen:
-        """Wait until something is done, or the worker ends; ``None`` waits for ever."""
+    async def watch(self, what: asyncio.Future[_T], seconds: float) -> Seen:
+        """Wait until something is done, or the worker ends, but not for ever."""
         either: set[asyncio.Future[_T] | asyncio.Future[str]] = {what, self.worker.ended}
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if what.done():
@@ -74,7 +74,7 @@ class LaunchedRuntime:
         return Seen.ENDED if self.worker.ended.done() else Seen.NOTHING
 
     async def run(self, handover: Handover, timeout_s: float) -> Seen:
-        """Have a call run; say whether the runtime was done with it, ended, or did nothing in time."""
+        """Have a call run; say whether the runtime was done with it, or ended; ``NOTHING`` is neither in time."""
         self.api.hand_over(handover)
         seen = await self.watch(handover.sent, timeout_s)
         if seen is not Seen.DONE:
@@ -89,11 +89,10 @@ class LaunchedRuntime:
         return seen
 
     async def _leave(self, handover: Handover, seen: Seen) -> Seen:
-        """Let the runtime go on without a call unless it still answers that: no deadline counts then (RT-MANAGED-6)."""
+        """Let the runtime go on without a call, whose answer comes too late from now on, or came in part (RS-END-7)."""
         if seen is Seen.NOTHING:
-            if self.api.expire(handover):
-                return Seen.NOTHING
-            seen = await self.watch(handover.over, None)
+            await self.api.expire(handover)
+            return Seen.DONE if handover.call.ended else seen
         if seen is Seen.DONE and not handover.call.ended:  # its answer was lost: was that because the runtime ends?
             await self.ended_within(LAST_WORDS_S)
         if self.worker.ended.done() and not handover.call.ended:

@@ -35,7 +35,7 @@ from lambda_wire._events import (
     ResponseStarted,
     Violation,
 )
-from lambda_wire._lifecycle import Lifecycle, too_large
+from lambda_wire._lifecycle import TOO_LATE, Lifecycle, too_large
 from lambda_wire._service import ServiceConnection, ServiceEvent
 from lambda_wire._signals import Signal
 from lambda_wire.local import failures
@@ -67,6 +67,7 @@ class RuntimeApi:
         self._waiting: deque[Handover] = deque()
         self._sent: dict[str, Handover] = {}
         """What the runtime was told of and is not over, by request id."""
+        self._conversations: set[_Conversation] = set()
         self._listener: Listener | None = None
 
     @classmethod
@@ -92,11 +93,13 @@ class RuntimeApi:
         if handover in self._waiting:
             self._waiting.remove(handover)
 
-    def expire(self, handover: Handover) -> bool:
-        """Let the deadline of a call pass; say whether it ends by that."""
+    async def expire(self, handover: Handover) -> None:
+        """Let the deadline of a call pass: an answer that has begun is refused, and its connection ended."""
         self._mode.expire(handover.call.request_id)
         self.settle()
-        return handover.over.done()
+        for conversation in self._conversations:
+            conversation.expire(handover.call.request_id)
+        await handover.over
 
     async def finished(self) -> None:
         """Wait until everything that the runtime said before it ended has been heard."""
@@ -109,7 +112,12 @@ class RuntimeApi:
             await self._listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Conversation(self, Peer(reader, writer)).hold()
+        conversation = _Conversation(self, Peer(reader, writer))
+        self._conversations.add(conversation)
+        try:
+            await conversation.hold()
+        finally:
+            self._conversations.remove(conversation)
 
     # -- what the conversations say
 
@@ -186,14 +194,25 @@ class _Conversation:
         """Whose response streams here."""
         self._over = 0
         """Bytes of the stream beyond what its caller may be given."""
+        self._limit = asyncio.timeout(None)
 
     async def hold(self) -> None:
         try:
-            await self._converse()
+            try:
+                async with self._limit:
+                    await self._converse()
+            except TimeoutError:
+                if self._connection.answering:
+                    await self._send(TOO_LATE)
             await self._peer.linger()
         finally:
             self._connection.abandon()
             self._api.settle()
+
+    def expire(self, request_id: str) -> None:
+        """Hear no more of an answer, if it is under way here."""
+        if self._connection.answering == request_id:
+            self._limit.reschedule(0.0)
 
     async def _converse(self) -> None:
         while not self._connection.must_close:
