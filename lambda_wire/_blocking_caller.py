@@ -66,6 +66,7 @@ class Caller:
         Raises:
             CallRefused: The service did not call the function.
             TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
+            ValueError: ``timeout`` is not a number. Nothing was sent.
             ConnectionLost: The service cannot be reached, or closed the connection before the answer was complete.
             RemoteProtocolError: The service said what it may not.
             Malformed: An argument cannot be said on this wire. Nothing was sent.
@@ -113,6 +114,7 @@ class Caller:
         Raises:
             CallRefused: The service did not call the function.
             TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
+            ValueError: ``timeout`` is not a number. Nothing was sent.
             ConnectionLost: The service cannot be reached, or closed the connection instead of answering.
             RemoteProtocolError: The service said what it may not.
             Malformed: An argument cannot be said on this wire. Nothing was sent.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import select
 import socket
+import sys
 import time
 
 from lambda_wire._errors import (
@@ -32,6 +33,8 @@ __all__ = ["Wire"]
 
 _T = TypeVar("_T")
 _WHOLE: Final = socket.MSG_WAITALL
+#: The system counts milliseconds in 32 bits: it cannot wait for longer than 24 days at once.
+_LONGEST_WAIT_MS: Final = 2**31 - 1
 #: What a conversation says itself. Whatever else leaves it was raised by a signal handler, or by a signer.
 _SAID: Final = (
     Malformed,
@@ -61,9 +64,10 @@ class Wire(Line):
 
         Raises:
             TimeoutError: The service did nothing in time.
+            ValueError: ``timeout`` is not a number. Nothing was sent.
             Busy: Another conversation is being held.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = _deadline(timeout)
         self._take(exchange, "caller")
         try:
             self._session.quiet_s = time.monotonic() - self._looked_at
@@ -143,10 +147,12 @@ class Wire(Line):
         """
         waiting = select.poll()
         waiting.register(self._connected(), what_for)
-        ready = waiting.poll(None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000)))
-        if not ready:
-            raise _Late
-        return ready[0][1]
+        while True:
+            left_ms = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
+            if ready := waiting.poll(None if left_ms is None else math.ceil(min(left_ms, _LONGEST_WAIT_MS))):
+                return ready[0][1]
+            if left_ms is not None and left_ms <= _LONGEST_WAIT_MS:
+                raise _Late
 
     def _receive(self, want: Read, deadline: float | None) -> BytesLike:
         """Return what comes next; ``b""`` at the end."""
@@ -160,6 +166,15 @@ class Wire(Line):
         if want.into is not None:
             return want.into[: self._connected().recv_into(want.into, 0, _WHOLE if deadline is None else 0)]
         return self._connected().recv(want.max_bytes)
+
+
+def _deadline(timeout: float | None) -> float | None:
+    """Return when so many seconds have passed, on the monotonic clock; ``None`` when they never will have."""
+    if timeout is None or timeout > sys.float_info.max:
+        return None
+    if not timeout >= -math.inf:
+        raise ValueError(f"expected a timeout in seconds, got {timeout!r}")
+    return time.monotonic() + max(0.0, timeout)
 
 
 class _Waits:

@@ -87,6 +87,7 @@ class Runtime:
 
         Raises:
             TimeoutError: No invocation came in time.
+            ValueError: ``timeout`` is not a number. Nothing was sent.
             RequestRefused: The service refused the poll (403 or 500): the runtime cannot go on.
             ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
             RemoteProtocolError: The service said what it may not.
@@ -103,6 +104,7 @@ class Runtime:
 
         Raises:
             TimeoutError: It was not restored in time.
+            ValueError: ``timeout`` is not a number. Nothing was sent.
             RequestRefused: The service has no SnapStart here (404), or does not expect this now (403).
             ConnectionLost: The service cannot be reached, or closed a new connection instead of answering.
             RemoteProtocolError: The service said what it may not, such as an invocation instead.

@@ -28,7 +28,7 @@ SAME: Final = {
     "StopIteration": "StopAsyncIteration",
 }
 #: Where the caller owns the scope, there is none of these (house style, rule 52).
-OF_TIME: Final = {"timeout", "TimeoutError"}
+OF_TIME: Final = {"timeout", "TimeoutError", "ValueError"}
 CLASSES: Final = ("Caller", "ResponseStream", "Runtime", "StreamedAnswer")
 FUNCTIONS: Final = ("connect", "connect_caller")
 

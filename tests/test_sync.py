@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import select
 import socket
+import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Final
 
 import pytest
 
-from lambda_wire import sync
+from lambda_wire import _sockets, sync
 from lambda_wire._errors import ConnectionLost
 from lambda_wire._events import NextAsked, RestoreAsked, RestoreReady
 from lambda_wire._lifecycle import StandardLifecycle
@@ -18,6 +23,9 @@ from lambda_wire._wants import Read
 from tests.driver_services import INVOCATION, accept, assert_nobody_dials, service
 from tests.running_local import PATIENCE_S
 from tests.test_drivers_cancelled import black_hole
+
+#: Timeouts that no system can count in 32 bits of milliseconds, nor a clock in any number.
+EVER: Final = (3e6, sys.float_info.max, math.inf, pytest.param(10**400, id="1e400"))
 
 
 def test_a_poll_that_timed_out_is_resumed() -> None:
@@ -76,6 +84,78 @@ def test_a_restore_poll_that_timed_out_is_resumed() -> None:
             runtime.next_restore(timeout=0.01)
         ready.set()
         runtime.next_restore(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("timeout", EVER)
+def test_a_timeout_may_be_as_long_as_it_likes(timeout: float) -> None:
+    """Also longer than the system waits at once: nothing is asked in vain."""
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, StandardLifecycle(snap_start=True))).wire:
+            assert held.hear() == RestoreAsked()
+            held.say(RestoreReady())
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+            assert held.wire.recv(65_536) == b""
+
+    with service(script) as address, sync.connect(address) as runtime:
+        runtime.next_restore(timeout=timeout)
+        assert runtime.next_invocation(timeout=timeout) == INVOCATION
+
+
+def test_a_long_timeout_is_waited_for_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the service speaks, or the last piece is over."""
+    waited, timed_out = threading.Semaphore(0), threading.Event()
+
+    def noting() -> object:
+        polling = select.poll()
+
+        def poll(limit_ms: int) -> list[tuple[int, int]]:
+            assert 0 <= limit_ms <= 1
+            waited.release()
+            return polling.poll(limit_ms)
+
+        return SimpleNamespace(register=polling.register, poll=poll)
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            assert held.hear() == NextAsked()
+            assert timed_out.wait(PATIENCE_S)
+            for _ in range(20):
+                assert waited.acquire(timeout=PATIENCE_S)
+            held.say(INVOCATION)
+            assert held.wire.recv(65_536) == b""
+
+    monkeypatch.setattr(_sockets, "_LONGEST_WAIT_MS", 1)
+    monkeypatch.setattr(_sockets, "select", SimpleNamespace(poll=noting, POLLIN=select.POLLIN, POLLOUT=select.POLLOUT))
+    with service(script) as address, sync.connect(address) as runtime:
+        with pytest.raises(TimeoutError):
+            runtime.next_invocation(timeout=0.003)
+        timed_out.set()
+        assert runtime.next_invocation(timeout=PATIENCE_S) == INVOCATION
+
+
+def test_a_timeout_that_is_no_number_is_refused() -> None:
+    """Before anything is sent; the runtime can be used afterwards. One that has passed is a timeout."""
+    ready = threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener)).wire:
+            assert held.hear() == NextAsked()
+            assert ready.wait(PATIENCE_S)
+            held.say(INVOCATION)
+            assert held.wire.recv(65_536) == b""
+        assert_nobody_dials(listener)
+
+    with service(script) as address, sync.connect(address) as runtime:
+        for poll in (runtime.next_invocation, runtime.next_restore):
+            with pytest.raises(ValueError, match="expected a timeout in seconds, got nan"):
+                poll(timeout=math.nan)
+        for passed in (-math.inf, -(10**400), -1.0, 0):
+            with pytest.raises(TimeoutError):
+                runtime.next_invocation(timeout=passed)
+        ready.set()
+        assert runtime.next_invocation(timeout=PATIENCE_S) == INVOCATION
 
 
 def test_closing_wakes_a_poll_that_has_a_timeout() -> None:

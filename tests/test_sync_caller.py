@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import hmac
 import importlib
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -22,9 +23,10 @@ from lambda_wire._types import Headers
 from lambda_wire.exchanges import Sign
 from lambda_wire.testing import LocalLambda
 from tests.aws_sdk import lambda_client
-from tests.driver_services import service
+from tests.driver_services import nobody, service
 from tests.real_parts import need_module
 from tests.running_local import PATIENCE_S
+from tests.test_sync import EVER
 
 ARN: Final = "arn:aws:lambda:us-east-1:123456789012:function:my-function"
 
@@ -56,6 +58,26 @@ def test_timeouts() -> None:
         answer._timeout = PATIENCE_S
         assert list(answer) == [b"b"]
         assert caller.invoke("any", b"2", timeout=PATIENCE_S).payload == b"2"
+
+
+@pytest.mark.parametrize("timeout", EVER)
+def test_timeouts_may_be_as_long_as_they_like(timeout: float) -> None:
+    """The function is not called in vain, and its answer comes whole or in chunks."""
+
+    def handler(event: object, _: object) -> object:
+        return StreamingResponse([b"a"]) if event else event
+
+    with LocalLambda(handler) as fn, sync.connect_caller(fn.url) as caller:
+        assert caller.invoke("any", b"0", timeout=timeout).payload == b"0"
+        assert list(caller.invoke_with_response_stream("any", b"1", timeout=timeout)) == [b"a"]
+
+
+def test_a_timeout_that_is_no_number_is_refused() -> None:
+    """And nobody is dialled, who would not be there."""
+    with nobody() as address, sync.connect_caller(f"http://{address}") as caller:
+        for call in (caller.invoke, caller.invoke_with_response_stream):
+            with pytest.raises(ValueError, match="expected a timeout in seconds, got nan"):
+                call("any", timeout=math.nan)
 
 
 # -- signing
