@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import math
 import os
 import threading
 import urllib.request
@@ -501,9 +502,18 @@ def test_a_handler_is_a_function() -> None:
         LocalLambda(name)
 
 
-@pytest.mark.parametrize("wrong", [{"environments": 0}, {"environments": -1}, {"timeout_s": 0}, {"timeout_s": -1.0}])
+WRONG: Final = (
+    *({"environments": count} for count in (0, -1)),
+    *({"timeout_s": seconds} for seconds in (0, -1.0, 1_000_001, math.inf, math.nan)),
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_lambda_without_environments_or_time(wrong: dict[str, Any]) -> None:
-    """Would leave its callers waiting for ever: it is refused when it is entered, and nothing is left of it."""
+    """It would leave its callers waiting for ever, or could not tell its handler of its deadline.
+
+    It is refused when it is entered, and nothing is left of it.
+    """
     with pytest.raises(ValueError, match="expected environments and seconds"), LocalLambda(lambda _, __: 1, **wrong):
         pass
 

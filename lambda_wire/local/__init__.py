@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lambda_wire.local.report import Report
-from lambda_wire.local.server import EmbeddedLambda
+from lambda_wire.local.server import MAX_TIMEOUT_S, EmbeddedLambda
 from lambda_wire.local.terminal import Terminal
 from lambda_wire.local.worker import child_process
 
@@ -23,7 +23,6 @@ __all__ = ["run"]
 
 _DESCRIPTION: Final = "Serve a function on one port: Invoke on its path, the function URL on every other."
 _MAX_PORT: Final = 65_535
-_MAX_TIMEOUT_S: Final = 1_000_000
 _MOST: Final = 1000
 
 
@@ -95,11 +94,9 @@ def _port(text: str) -> int:
 
 def _seconds(text: str) -> float:
     with contextlib.suppress(ValueError):
-        if 0 < (seconds := float(text)) <= _MAX_TIMEOUT_S:
+        if 0 < (seconds := float(text)) <= MAX_TIMEOUT_S:
             return seconds
-    raise argparse.ArgumentTypeError(
-        f"a timeout is a number of seconds above 0, at most {_MAX_TIMEOUT_S}, got {text!r}"
-    )
+    raise argparse.ArgumentTypeError(f"a timeout is a number of seconds above 0, at most {MAX_TIMEOUT_S}, got {text!r}")
 
 
 def _count(text: str) -> int:

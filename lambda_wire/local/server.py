@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from lambda_wire._invoke_events import InvokeAsked, OtherAsked
 from lambda_wire.local.call import Call
@@ -16,7 +17,10 @@ from lambda_wire.local.pool import Pool
 from lambda_wire.local.report import Report
 from lambda_wire.local.worker import Launch
 
-__all__ = ["EmbeddedLambda"]
+__all__ = ["MAX_TIMEOUT_S", "EmbeddedLambda"]
+
+MAX_TIMEOUT_S: Final = 1_000_000
+"""The longest timeout that is served: a runtime is told when it passes."""
 
 
 class EmbeddedLambda:
@@ -32,7 +36,7 @@ class EmbeddedLambda:
         report: Where to say what happens.
 
     Raises:
-        ValueError: There would be no environment, no slot in it, or no time.
+        ValueError: There would be no environment, no slot in it, or no time, or more than ``MAX_TIMEOUT_S``.
     """
 
     def __init__(
@@ -45,8 +49,11 @@ class EmbeddedLambda:
         concurrency: int = 1,
         simulate_bandwidth: bool = False,
     ) -> None:
-        if environments < 1 or timeout_s <= 0:
-            raise ValueError(f"expected environments and seconds, got {environments} environments and {timeout_s} s")
+        if environments < 1 or not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise ValueError(
+                f"expected environments and seconds, at most {MAX_TIMEOUT_S},"
+                f" got {environments} environments and {timeout_s} s"
+            )
         if concurrency < 1:
             raise ValueError(f"expected a concurrency of 1 or more, got {concurrency}")
         self._report = report

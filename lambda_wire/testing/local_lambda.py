@@ -69,8 +69,9 @@ class LocalLambda:
         environments: How many invocations may run at once, each in a thread of its own.
         simulate_bandwidth: Whether streams are as slow as AWS's: 6 MiB at once, then 2 MiB/s.
 
-    Entering it raises ``ValueError`` where there would be no environment, or no time. Leaving it ends what still runs:
-    ``RuntimeError`` says that a handler whose time has not passed has not ended within 5 s.
+    Entering it raises ``ValueError`` where there would be no environment, no time, or more than a million seconds.
+    Leaving it ends what still runs: ``RuntimeError`` says that a handler whose time has not passed has not ended
+    within 5 s.
     """
 
     def __init__(
