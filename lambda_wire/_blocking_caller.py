@@ -61,11 +61,12 @@ class Caller:
             tenant_id: Of a function with tenants.
             trace_id: ``X-Amzn-Trace-Id``; AWS makes one when it is empty.
             headers: Other fields, names in lower case.
-            timeout: Seconds to wait for the service to speak; ``None`` waits for ever.
+            timeout: Seconds for all of it: to reach the service, to send the call and to have the whole answer, which
+                comes when the function has ended; ``None`` waits for ever.
 
         Raises:
             CallRefused: The service did not call the function.
-            TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
+            TimeoutError: The answer was not whole in time. The function may run; the next call uses another connection.
             ValueError: ``timeout`` is not a number. Nothing was sent.
             ConnectionLost: The service cannot be reached, or closed the connection before the answer was complete.
             RemoteProtocolError: The service said what it may not.
@@ -109,11 +110,13 @@ class Caller:
             tenant_id: Of a function with tenants.
             trace_id: ``X-Amzn-Trace-Id``; AWS makes one when it is empty.
             headers: Other fields, names in lower case.
-            timeout: Seconds to wait for the service to speak, each time; ``None`` waits for ever.
+            timeout: Seconds for all that comes before the chunks: to reach the service, to send the call and to have
+                the head of the answer; then again for each chunk, from when it is asked for until it is there whole.
+                ``None`` waits for ever.
 
         Raises:
             CallRefused: The service did not call the function.
-            TimeoutError: Nothing came in time. The function may run; the next call uses another connection.
+            TimeoutError: The answer had not begun in time. The function may run; the next call uses another connection.
             ValueError: ``timeout`` is not a number. Nothing was sent.
             ConnectionLost: The service cannot be reached, or closed the connection instead of answering.
             RemoteProtocolError: The service said what it may not.
@@ -173,7 +176,7 @@ class StreamedAnswer(Iterator[bytes]):
         Raises:
             StopIteration: The answer is ``complete``.
             CallFailed: The service ended the stream with an exception or error message.
-            TimeoutError: Nothing came in time. It may be asked for again.
+            TimeoutError: It was not there whole in time. What came is kept: it may be asked for again.
             ConnectionLost: The connection ended before the answer was complete.
             RemoteProtocolError: The service said what it may not.
             LocalProtocolError: The caller has made another call, or this answer was closed.

@@ -48,7 +48,7 @@ _SAID: Final = (
 
 
 class _Late(TimeoutError):
-    """The service did nothing in time. A signal handler may raise ``TimeoutError``, too."""
+    """The conversation has not ended in time. A signal handler may raise ``TimeoutError``, too."""
 
 
 class Wire(Line):
@@ -59,11 +59,11 @@ class Wire(Line):
 
         Args:
             exchange: The conversation.
-            timeout: How many seconds it may wait for the service to take us, to speak, or to take what is written. How
-                long a host name is looked up is the system's affair.
+            timeout: How many seconds it may take, all its waits together: for the service to take us, to take what is
+                written, and to speak. How long a host name is looked up is the system's affair.
 
         Raises:
-            TimeoutError: The service did nothing in time.
+            TimeoutError: It has not ended in time.
             ValueError: ``timeout`` is not a number. Nothing was sent.
             Busy: Another conversation is being held.
         """
@@ -83,7 +83,7 @@ class Wire(Line):
             result: _T = done.value
             return result
         except _Late:
-            raise TimeoutError("the service said nothing in time") from None
+            raise TimeoutError("not all that was waited for came in time") from None
         except _SAID:
             raise
         except BaseException:  # what had been received then, and was not heard, is gone: nothing may wait for it

@@ -115,7 +115,7 @@ class Network:
             raise ConnectionLost("reset")
         if self.closed:
             return b""
-        raise TimeoutError("the service said nothing in time")
+        raise TimeoutError("not all that was waited for came in time")
 
     def _write(self, want: Write) -> bytes:
         if want.look_first and self.inbox:

@@ -60,6 +60,25 @@ def test_timeouts() -> None:
         assert caller.invoke("any", b"2", timeout=PATIENCE_S).payload == b"2"
 
 
+def test_a_timeout_is_that_of_the_whole_answer() -> None:
+    """However often the service has spoken meanwhile: what is missing did not come in time, and it is said so."""
+    given_up = threading.Event()
+
+    def script(listener: socket.socket) -> None:
+        with listener.accept()[0] as wire:
+            wire.recv(65_536)
+            wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")
+            for _ in range(2000):
+                if given_up.wait(0.005):
+                    return
+                wire.sendall(b" ")
+
+    with service(script) as address, sync.connect_caller(f"http://{address}") as caller:
+        with pytest.raises(TimeoutError, match="not all that was waited for came in time"):
+            caller.invoke("any", timeout=0.1)
+        given_up.set()
+
+
 @pytest.mark.parametrize("timeout", EVER)
 def test_timeouts_may_be_as_long_as_they_like(timeout: float) -> None:
     """The function is not called in vain, and its answer comes whole or in chunks."""
