@@ -330,7 +330,7 @@ class ChunkDecoder:
             raise Malformed(reason, at=at, rule="RS-CHUNK-1")
         digits = line[:-2].rstrip(b" \t").partition(b";")[0]
         if not 0 < len(digits) <= _MAX_HEX_DIGITS or digits.translate(None, _HEX_DIGITS):
-            rule = "LI-CHUNK-2" if len(digits) > _MAX_HEX_DIGITS else "RS-CHUNK-1"
+            rule = "LI-CHUNK-2" if digits and not digits.translate(None, _HEX_DIGITS) else "RS-CHUNK-1"
             reason = f"a chunk's size must be 1-{_MAX_HEX_DIGITS} hex digits, got {quote(digits)}"
             raise Malformed(reason, at=at, rule=rule)
         self._left = int(digits, 16)
@@ -378,10 +378,11 @@ class ChunkDecoder:
             section = self._buffer.take_until(b"\r\n\r\n", limit=self._max_trailers, rule="LI-TRAILER-1")
         if section is None:
             return False
-        lines = section.split(b"\r\n")[:-2]
-        self.trailers = tuple(
-            field for line in lines if (field := _decode_trailer(line, at))[0] not in names.FRAMING_FIELDS
-        )
+        fields: list[tuple[str, str]] = []
+        for line in section.split(b"\r\n")[:-2]:
+            fields.append(_decode_trailer(line, at))
+            at += len(line) + len(CHUNK_END)
+        self.trailers = tuple(field for field in fields if field[0] not in names.FRAMING_FIELDS)
         self._expected = _NOTHING
         return True
 
