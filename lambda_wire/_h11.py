@@ -6,26 +6,31 @@ from typing import Final
 
 import h11
 
-from lambda_wire._malformed import Malformed
+from lambda_wire._fields import is_field_value, is_token
+from lambda_wire._heads import field_lines, head_lines
+from lambda_wire._limits import MAX_LENGTH
+from lambda_wire._malformed import quote
+from lambda_wire._messages import MalformedHead
 from lambda_wire._plain_heads import RequestParts, ResponseParts
 from lambda_wire._types import Headers
 
 __all__ = ["BadHead", "odd_request", "odd_response"]
 
 _LONGEST_REASON: Final = 100  # h11 quotes the whole line that it cannot read
+#: What was expected of a line that h11 quotes.
+_LINES: Final = {
+    "illegal request line": "expected a method, a target and a version",
+    "illegal status line": "expected a version and a status",
+    "illegal header line": "expected a name, a colon and a value",
+}
 
 
-class BadHead(Malformed):
-    """Bytes that are no head.
+class BadHead(MalformedHead):
+    """Bytes that are no head: which of them, and what was expected, that h11 does not say."""
 
-    Attributes:
-        status_hint: The status that a server answers this with.
-    """
-
-    def __init__(self, fault: h11.RemoteProtocolError) -> None:
-        reason = _without_names(str(fault))
-        super().__init__(reason, at=0, rule=_rule(reason, fault.error_status_hint))
-        self.status_hint: int = fault.error_status_hint
+    def __init__(self, fault: h11.RemoteProtocolError, head: bytes) -> None:
+        reason, at, rule = _judged(str(fault), head)
+        super().__init__(reason[:_LONGEST_REASON], at=at, status_hint=fault.error_status_hint, rule=rule)
 
 
 def odd_request(head: bytes) -> RequestParts:
@@ -39,7 +44,7 @@ def odd_request(head: bytes) -> RequestParts:
         parser.receive_data(head)
         event = parser.next_event()
     except h11.RemoteProtocolError as fault:
-        raise BadHead(fault) from fault
+        raise BadHead(fault, head) from fault
     assert isinstance(event, h11.Request)
     return (
         event.method.decode("ascii"),
@@ -65,7 +70,7 @@ def odd_response(head: bytes, method: str) -> ResponseParts:
         parser.receive_data(head)
         event = parser.next_event()
     except h11.RemoteProtocolError as fault:
-        raise BadHead(fault) from fault
+        raise BadHead(fault, head) from fault
     assert isinstance(event, (h11.Response, h11.InformationalResponse))
     return event.status_code, event.http_version.decode("ascii"), _fields(event)
 
@@ -74,19 +79,42 @@ def _fields(event: h11.Request | h11.Response | h11.InformationalResponse) -> He
     return tuple((name.decode("ascii"), value.decode("utf-8", "surrogateescape")) for name, value in event.headers)
 
 
-def _rule(reason: str, status_hint: int) -> str:
-    if "Host: header" in reason:
-        return "RT-CONN-2"
-    return "RT-CONN-21" if status_hint == 501 else "RT-CONN-16"
-
-
-def _without_names(reason: str) -> str:
-    """Return what h11 says is wrong, within bounds and without Python's names: it quotes the line it cannot read."""
-    said, quoting, line = reason.partition(": bytearray(")
+def _judged(said: str, head: bytes) -> tuple[str, int, str]:
+    """Return what is wrong in our words, where, and the rule, of what h11 says."""
+    what, quoting, line = said.partition(": bytearray(")
     if quoting:
-        return f"{said}: {line.removesuffix(')')}"[:_LONGEST_REASON]
+        wrong = (at for at, line in head_lines(head) if at and not _is_field(line))
+        at = next(wrong, 0) if what == "illegal header line" else 0
+        return f"{_LINES[what]}, got {line.removesuffix(')')}", at, "RT-CONN-16"
     if "_SWITCH" in said:
-        return "expected no switch of protocols, got status 101"
+        return "expected no switch of protocols, got status 101", 0, "RT-CONN-16"
     if "status_code" in said:
-        return f"expected a status from 100 to 999, got {said.rpartition(' ')[2]}"
-    return said
+        return f"expected a status from 100 to 999, got {said.rpartition(' ')[2]}", 0, "RT-CONN-16"
+    if "Content-Length" in said:
+        return _bad_length(head)
+    if "Transfer-Encoding" in said:
+        at, coding = list(field_lines(head, "transfer-encoding"))[1 if "multiple" in said else 0]
+        return f"expected Transfer-Encoding: chunked, once, got {quote(coding)}", at, "RT-CONN-21"
+    hosts = list(field_lines(head, "host"))
+    if "multiple Host" in said:
+        return "expected one Host field, got another", hosts[1][0], "RT-CONN-2"
+    if "Host" in said:
+        return "expected a Host field, got none", 0, "RT-CONN-2"
+    at = head.find(b"\n") + 1 if "continuation" in said else 0
+    return f"expected a field, got a {said}" if at else said, at, "RT-CONN-16"
+
+
+def _is_field(line: bytes) -> bool:
+    """Say whether a line may be one; one that goes on with the field before it needs no name."""
+    text = line.decode("latin-1")
+    name, colon, value = ("a", ":", text) if text[0] in " \t" else text.partition(":")
+    return text.endswith("\n") and colon != "" and is_token(name) and is_field_value(value.strip(" \t\r\n"))
+
+
+def _bad_length(head: bytes) -> tuple[str, int, str]:
+    """Return what is wrong with the first ``Content-Length`` that is no number, or another one than the first."""
+    lengths = list(field_lines(head, "content-length"))
+    at, length = next((it for it in lengths if not it[1].isdigit() or it[1] != lengths[0][1]), lengths[0])
+    if len(lengths) == 1 and length.isdigit():
+        return f"expected a Content-Length of at most {MAX_LENGTH}, got {quote(length)}", at, "LI-HEAD-2"
+    return f"expected one number as Content-Length, got {quote(length)}", at, "RT-CONN-16"

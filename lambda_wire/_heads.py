@@ -12,7 +12,7 @@ from lambda_wire._types import Headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Final
 
 __all__ = [
@@ -20,9 +20,11 @@ __all__ = [
     "encode_request_head",
     "encode_response_head",
     "field_line",
+    "field_lines",
     "field_members",
     "field_value",
     "first_values",
+    "head_lines",
     "join_request_head",
     "keeps_alive",
     "reason_phrase",
@@ -85,6 +87,22 @@ _REASONS: Final = {
 def field_value(headers: Headers, name: str) -> str:
     """Return the first value of a field, ``""`` when it is absent. ``name`` is in lower case, as ``headers`` are."""
     return next((value for held, value in headers if held == name), "")
+
+
+def head_lines(head: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give where the lines of a head begin, each with its end: who finds a fault looks for its place only then."""
+    at = 0
+    for line in head.splitlines(keepends=True):
+        yield at, line
+        at += len(line)
+
+
+def field_lines(head: bytes, name: str) -> Iterator[tuple[int, bytes]]:
+    """Give where in a head the lines of a field begin, each with its value. ``name`` is in lower case."""
+    for at, line in head_lines(head):
+        held, _, value = line.partition(b":")
+        if held.lower() == name.encode():
+            yield at, value.strip()
 
 
 def first_values(headers: Headers) -> Mapping[str, str]:

@@ -18,10 +18,11 @@ from lambda_wire._buffer import Buffer
 from lambda_wire._chunked import MAX_PIECE, ChunkDecoder
 from lambda_wire._events import ConnectionClosed
 from lambda_wire._fields import is_host
-from lambda_wire._heads import field_members, first_values, keeps_alive
+from lambda_wire._heads import field_lines, field_members, first_values, keeps_alive
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._messages import (
     HttpEvent,
+    MalformedHead,
     MalformedMessage,
     MessageEnd,
     PlainAnswer,
@@ -287,7 +288,13 @@ class MessageReader:
 
     def _read_head(self) -> HttpEvent | None:
         while (head := self._take_head()) is not None:
-            event = self._parse_request(head) if self._role is Role.SERVER else self._parse_response(head)
+            try:
+                event = self._parse_request(head) if self._role is Role.SERVER else self._parse_response(head)
+            except MalformedHead as fault:
+                at = next(field_lines(head, fault.field))[0] if fault.at is None else fault.at
+                raise MalformedMessage(
+                    fault.reason, at=self._head_at + at, status_hint=fault.status_hint, rule=fault.rule
+                ) from fault
             if event is not None:
                 return event
         return None
@@ -299,7 +306,8 @@ class MessageReader:
         self._head_at = self._buffer.taken
         first = self._buffer.peek(1)
         if first and first[0] <= 0x20:
-            raise self._bad_head(f"expected the first line of a message, got {quote(first)}")
+            reason = f"expected the first line of a message, got {quote(first)}"
+            raise MalformedMessage(reason, at=self._head_at, rule="RT-CONN-16")
         try:
             return self._buffer.take_until(b"\n\r\n", b"\n\n", limit=self._max_head)
         except Malformed as fault:
@@ -310,18 +318,15 @@ class MessageReader:
                 rule="LI-HEAD-1",
             ) from fault
 
-    def _bad_head(self, reason: str, *, status_hint: int = 400, rule: str = "RT-CONN-16") -> MalformedMessage:
-        return MalformedMessage(reason, at=self._head_at, status_hint=status_hint, rule=rule)
-
     def _parse_request(self, head: bytes) -> RequestHead:
         method, target, version, headers = plain_request(head) or self._odd_request(head)
         fields = first_values(headers)
         if not is_host(fields.get("host", "")):
-            raise self._bad_head(f"expected a host and a port in Host, got {quote(fields['host'])}")
+            raise MalformedHead(f"expected a host and a port in Host, got {quote(fields['host'])}", field="host")
         expectation = fields.get("expect", "")
         if expectation and "100-continue" not in field_members((("expect", expectation),), "expect"):
             reason = f"expected Expect: 100-continue or none, got {quote(expectation)}"
-            raise self._bad_head(reason, status_hint=417, rule="RT-CONN-20")
+            raise MalformedHead(reason, field="expect", status_hint=417, rule="RT-CONN-20")
         self._frame(headers, fields, version, has_body=True)
         self._blanks = _BLANKS_AFTER_POST if method == "POST" else 0
         # Another reader may see the end of such a body elsewhere (RFC 9112, 6.1; RT-CONN-10, RT-CONN-14).
@@ -337,14 +342,12 @@ class MessageReader:
 
     def _odd_request(self, head: bytes) -> RequestParts:
         if head.translate(None, _CONTROLS) != head:
-            raise self._bad_head("expected a head without control characters")
-        from lambda_wire._h11 import BadHead, odd_request
+            at = next(at for at, byte in enumerate(head) if byte in _CONTROLS)
+            raise MalformedHead(f"expected a head without control characters, got {quote(head[at : at + 1])}", at=at)
+        from lambda_wire._h11 import odd_request
 
-        try:
-            method, target, version, headers = odd_request(head)
-        except BadHead as fault:
-            raise self._bad_head(fault.reason, status_hint=fault.status_hint, rule=fault.rule) from fault
-        return method, target, self._version(version), headers
+        method, target, version, headers = odd_request(head)
+        return method, target, _version(version), headers
 
     def _parse_response(self, head: bytes) -> ResponseHead | None:
         """Return the final response's head; ``None`` for an interim one, which any server may send (RFC 9110, 15.2)."""
@@ -363,26 +366,18 @@ class MessageReader:
         Control characters read as blanks (RFC 9110, 5.5): the service copies a caller's client context raw (observed),
         and no caller may end a runtime with it.
         """
-        from lambda_wire._h11 import BadHead, odd_response
+        from lambda_wire._h11 import odd_response
 
-        try:
-            status, version, headers = odd_response(head.translate(_CONTROLS_TO_BLANKS), self._method)
-        except BadHead as fault:
-            raise self._bad_head(fault.reason, status_hint=fault.status_hint, rule=fault.rule) from fault
-        return None if status < 200 else (status, self._version(version), headers)
-
-    def _version(self, version: str) -> str:
-        if not version.startswith("1."):
-            reason = f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}"
-            raise self._bad_head(reason, status_hint=505, rule="RT-CONN-15")
-        return version
+        status, version, headers = odd_response(head.translate(_CONTROLS_TO_BLANKS), self._method)
+        return None if status < 200 else (status, _version(version), headers)
 
     def _frame(self, headers: Headers, fields: Mapping[str, str], version: str, *, has_body: bool) -> None:
         """Choose how the body is framed (RFC 9112, 6.3). Both fields have been validated."""
         length = fields.get("content-length", "")
         if has_body and version != "1.0" and fields.get("transfer-encoding"):
             if field_members(headers, "trailer") & names.FRAMING_FIELDS:
-                raise self._bad_head("expected no trailer that speaks of framing to be declared", rule="RS-TRAILER-14")
+                reason = f"expected no trailer that speaks of framing, got {quote(fields['trailer'])}"
+                raise MalformedHead(reason, field="trailer", rule="RS-TRAILER-14")
             self._reading = _Reading.CHUNKED
             self._chunks = ChunkDecoder(self._buffer, keep_boundaries=self._keep_boundaries)
         elif has_body and not length and self._role is Role.CLIENT:
@@ -390,9 +385,17 @@ class MessageReader:
         else:
             remaining = int(length) if has_body and length else 0
             if remaining > limits.MAX_LENGTH:
-                raise self._bad_head(f"expected a Content-Length of at most {limits.MAX_LENGTH}, got {length}")
+                reason = f"expected a Content-Length of at most {limits.MAX_LENGTH}, got {length}"
+                raise MalformedHead(reason, field="content-length", rule="LI-HEAD-2")
             self._reading, self._remaining = _Reading.COUNTED, remaining
 
     @property
     def _has_body(self) -> bool:
         return self._reading is not _Reading.COUNTED or self._remaining > 0
+
+
+def _version(version: str) -> str:
+    if not version.startswith("1."):
+        reason = f"expected HTTP/1.0 or HTTP/1.1, got HTTP/{version}"
+        raise MalformedHead(reason, at=0, status_hint=505, rule="RT-CONN-15")
+    return version

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HttpEvent",
+    "MalformedHead",
     "MalformedMessage",
     "MessageEnd",
     "PlainAnswer",
@@ -70,6 +71,20 @@ class MalformedMessage(Malformed):
     def __init__(self, reason: str, *, at: int | None, status_hint: int = 400, rule: str = "") -> None:
         super().__init__(reason, at=at, rule=rule)
         self.status_hint = status_hint
+
+
+class MalformedHead(MalformedMessage):
+    """A head that is none. Here ``at`` counts from its first byte.
+
+    Attributes:
+        field: Whose first line is wrong, where ``at`` is not known: a name in lower case.
+    """
+
+    def __init__(
+        self, reason: str, *, at: int | None = None, field: str = "", status_hint: int = 400, rule: str = "RT-CONN-16"
+    ) -> None:
+        super().__init__(reason, at=at, status_hint=status_hint, rule=rule)
+        self.field = field
 
 
 class TruncatedMessage(MalformedMessage):

@@ -788,10 +788,15 @@ class TestFaults:
         ],
     )
     def test_heads(self, wire: bytes, status: int) -> None:
-        """The status is what the service answers (observed); the offset is that of the head, not of the delivery."""
+        """The status is what the service answers (observed); the offset is that of a line, not of the delivery."""
         reason, at, hint = fault_of(GET + wire)
         assert hint == status
-        assert at == len(GET) + (MAX_HEAD if status == 431 else 0)
+        assert at is not None
+        place = at - len(GET)
+        if status == 431:
+            assert place == MAX_HEAD
+        elif place and wire[place] not in b"\x00\x01\x7f":
+            assert wire[place - 1 : place] == b"\n"
         assert len(reason) < 200
 
     def test_a_long_line_is_not_quoted_whole(self) -> None:
@@ -836,7 +841,7 @@ class TestFaults:
         reader = MessageReader(Role.SERVER)
         reader.receive_data(b"x\r\n\r\n" + GET)
         for _ in range(3):
-            with pytest.raises(MalformedMessage, match="illegal request line"):
+            with pytest.raises(MalformedMessage, match="expected a method, a target and a version"):
                 reader.next_event()
             reader.receive_data(GET)
 
@@ -1204,3 +1209,30 @@ class TestFuzz:
     def test_nearly_right(self, parts: list[bytes]) -> None:
         """Parts of messages in any order."""
         one_input(b"".join(parts))
+
+
+class TestPlaces:
+    """A fault of a head is placed at the line that is wrong (RT-CONN-16), wherever in the connection the head is."""
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"Host: b c",
+            b"Expect: 200",
+            b"Transfer-Encoding: gzip",
+            b"Content-Length: 9223372036854775808",
+            b"Content-Length: -3",
+            b"Bad Header: 1",
+            b"Trailer: Content-Length\r\nTransfer-Encoding: chunked",
+        ],
+    )
+    def test_lines(self, line: bytes) -> None:
+        """Of the third request; the rules are those of ``test_rules``."""
+        others = b"a: b\r\n" if line.startswith(b"Host") else b"Host: a\r\n"
+        before = GET * 2 + b"GET / HTTP/1.1\r\n" + others
+        assert fault_of(before + line + b"\r\nc: d\r\n\r\n")[1] == len(before)
+
+    def test_a_control_character(self) -> None:
+        """That one itself."""
+        reason, at, _ = fault_of(b"GET / HTTP/1.1\r\nHost: a\r\nb: \x01\r\n\r\n")
+        assert (reason, at) == ("expected a head without control characters, got b'\\x01'", 28)
