@@ -103,7 +103,7 @@ def decode_invoke(target: InvokeTarget, method: str, headers: Headers, payload: 
     try:
         require_json(payload)
     except Malformed as fault:
-        return _bad_content(f"Could not parse request body into json: {fault}")
+        return _bad_content(f"Could not parse request body into json: {fault.reason}")
     try:
         client_context = _client_context(field_value(headers, _CLIENT_CONTEXT))
     except ValueError:  # no base64, no ASCII, no UTF-8, no JSON

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from lambda_wire import _names as names
 from lambda_wire._buffer import Buffer
 from lambda_wire._fields import is_token, require_field_value
-from lambda_wire._json import Json, parse_json
+from lambda_wire._json import Json, json_members, parse_json
 from lambda_wire._limits import MAX_PRELUDE
 from lambda_wire._malformed import Malformed, quote
 from lambda_wire._record import field, record
@@ -187,7 +187,7 @@ class PreludeDecoder:
                 self._document = self._buffer.take_until(DELIMITER, limit=self._max_bytes, rule="FU-PRELUDE-12")
             if self._document is None:
                 return NEED_DATA
-            self._prelude = prelude_from_json(parse_json(self._document.removesuffix(DELIMITER)))
+            self._prelude = _read(self._document.removesuffix(DELIMITER))
         return self._prelude
 
     def rest(self) -> bytes:
@@ -203,6 +203,33 @@ class PreludeDecoder:
         if self.next_prelude() is NEED_DATA:
             reason = "the stream ended before the 8 NUL bytes that end its prelude"
             raise Malformed(reason, at=len(self._buffer), rule="FU-PRELUDE-3")
+
+
+def _read(document: bytes) -> Prelude:
+    members = parse_json(document)
+    try:
+        return prelude_from_json(members)
+    except Malformed as fault:
+        if not isinstance(members, dict):
+            raise
+        raise _first_fault(document.decode()) from fault
+
+
+def _first_fault(text: str) -> Malformed:
+    """Return what is wrong with the first member that is wrong alone, and where it begins."""
+    return next(
+        Malformed(fault.reason, at=len(text[:at].encode()), rule=fault.rule)
+        for name, value, at in json_members(text)
+        if (fault := _fault_of({name: value})) is not None
+    )
+
+
+def _fault_of(document: Json) -> Malformed | None:
+    try:
+        prelude_from_json(document)
+    except Malformed as fault:
+        return fault
+    return None
 
 
 def prelude_from_json(document: Json) -> Prelude:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_wire._json import json_text, parse_json, require_json
+from lambda_wire._json import json_members, json_text, parse_json, require_json
 from lambda_wire._malformed import Malformed
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
@@ -157,3 +157,34 @@ def test_messages() -> None:
         parse_json("{", "an event")
     with pytest.raises(Malformed, match=r"^expected JSON in UTF-8, got b'NaN': NaN is no JSON"):
         require_json(b"NaN")
+
+
+@pytest.mark.parametrize(
+    ("document", "at"),
+    [
+        (b'{"a":1,]', 7),
+        ('{"é":x}'.encode(), 6),
+        (b'"\xff"', 1),
+        (b"[" * 200_000, None),
+        ('{"é":x}', None),
+    ],
+    ids=["syntax", "syntax behind é", "no UTF-8", "too deep", "text"],
+)
+def test_a_fault_of_bytes_says_where(document: bytes | str, at: int | None) -> None:
+    """In bytes, where Python says it."""
+    with pytest.raises(Malformed) as caught:
+        parse_json(document)
+    assert caught.value.at == at
+    if isinstance(document, bytes):
+        with pytest.raises(Malformed) as caught:
+            require_json(document)
+        assert caught.value.at == at
+
+
+@given(value=st.dictionaries(st.text(max_size=5), VALUES, max_size=4), indent=st.sampled_from([None, 1, "\t"]))
+def test_members_are_found_where_they_stand(value: dict[str, object], indent: int | str | None) -> None:
+    """Each with its name, however the text is laid out."""
+    text = f" {json.dumps(value, indent=indent)} "
+    members = list(json_members(text))
+    assert {name: member for name, member, _ in members} == value
+    assert all(text.startswith(json.dumps(name), at) for name, _, at in members)

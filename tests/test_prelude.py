@@ -438,7 +438,7 @@ def test_a_message_says_what_came(metadata: object, message: str) -> None:
     """Expected, got: a plain value is quoted, at most 64 characters of it; of a container its type is said."""
     with pytest.raises(Malformed) as caught:
         read(metadata)
-    assert str(caught.value) == message
+    assert caught.value.reason == message
 
 
 def test_an_early_end_says_where() -> None:
@@ -453,3 +453,27 @@ def test_only_blanks_at_the_ends_are_taken_away() -> None:
     assert read({"headers": {"x-a": "\t X "}}).headers == (("x-a", "X"),)
     with pytest.raises(Malformed, match="header 'x-a' must"):
         read({"headers": {"x-a": "1\n"}})
+
+
+@pytest.mark.parametrize(
+    ("document", "at"),
+    [
+        (b'{"statusCode":200,]', 18),
+        ('{"é":1, "statusCode" : 700, "headers":[]}'.encode(), 9),
+        (b'{"statusCode":200,"headers":{"a b":"c"}}', 18),
+        (b'{"cookies":[],"statusCode":200,"statusCode":700}', 31),
+        (b"[]", None),
+    ],
+)
+def test_a_fault_says_which_member_is_wrong(document: bytes, at: int | None) -> None:
+    """The first that would be wrong alone, too (FU-PRELUDE-3); where no member is, all of it is."""
+    for pieces in deliveries(document + DELIMITER, seed=7):
+        decoder = PreludeDecoder()
+        for piece in pieces[:-1]:
+            decoder.feed(piece)
+            decoder.next_prelude()
+        decoder.feed(pieces[-1])
+        for _ in range(2):
+            with pytest.raises(Malformed) as caught:
+                decoder.next_prelude()
+            assert caught.value.at == at
