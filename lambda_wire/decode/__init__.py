@@ -28,10 +28,12 @@ __all__ = ["explain", "recognise", "run"]
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 _EPILOG: Final = """\
 The file holds what one end sent on a connection, or what both sent, in the order of time; a status line begins an
-answer. It may also be a bare chunked body, prelude, event stream or JSON. Of a transcript, in the form of
-tests/captures, each connection is explained for itself. The exit code is 1 when a rule of spec/ is broken, and the
-last line names the first one. A capture that ends within something is told, and breaks no rule by that. Nor is the
-order of requests judged, as other connections count, too: what the service refused tells of it."""
+answer, within a request only where the framing of a chunk is due. It may also be a bare chunked body, prelude, event
+stream or JSON. Of a transcript, in the form of tests/captures, each connection is explained for itself. The exit code
+is 1 when a rule of spec/ is broken, and the last line names the first one that is found. A capture that ends within
+something is told, and breaks no rule by that. Nor is the order of requests judged, as other connections count, too:
+what the service refused tells of it, and the fault is then placed at the request. A path of no known API is taken for
+a function URL's, unless the answer shows that it was not."""
 
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ from lambda_wire._signals import Role, Signal
 from lambda_wire.decode.pieces import Layer, Piece, Verdict, unread, violation
 from lambda_wire.decode.rules import EVENTS
 
-__all__ = ["Content", "Messages", "PreludeAndBody", "cause_of", "prelude_of", "read_json"]
+__all__ = ["Content", "Messages", "Places", "PreludeAndBody", "cause_of", "prelude_of", "read_json"]
 
 #: What an answer whose body is messages begins with; its body ends with its connection.
 _HEAD: Final = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -52,7 +52,7 @@ def read_json(data: bytes) -> Iterator[Piece]:
     return iter([Piece(offset=0, length=len(data), what=what, rules=rules, value=value)])
 
 
-class _Places:
+class Places:
     """Where in a capture the bytes of a body lie."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class PreludeAndBody:
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
         self._decoder = PreludeDecoder()
-        self._places = _Places()
+        self._places = Places()
         self._over = False
 
     def feed(self, data: bytes, offset: int) -> Iterator[Piece]:
@@ -118,7 +118,8 @@ class PreludeAndBody:
             if whole:
                 yield from self._broken(fault)
             else:
-                yield _incomplete(0, self._places, "the prelude", fault, self._layer)
+                what = "the prelude" if self._layer is Layer.CONTENT else "a prelude, or other JSON,"
+                yield _incomplete(0, self._places, what, fault, self._layer)
 
     def _broken(self, fault: Malformed) -> Iterator[Piece]:
         self._over = True
@@ -136,7 +137,7 @@ def _said(prelude: Prelude) -> object:
     }
 
 
-def _incomplete(begin: int, places: _Places, what: str, fault: Malformed, layer: Layer) -> Piece:
+def _incomplete(begin: int, places: Places, what: str, fault: Malformed, layer: Layer) -> Piece:
     offset, end = places.of(begin), places.of(places.size)
     reason = f"ends at byte {end}, inside {what} begun at byte {offset}: {fault.reason}"
     return Piece(offset=offset, length=end - offset, what=reason, layer=layer, verdict=Verdict.INCOMPLETE)
@@ -153,7 +154,7 @@ class Messages:
         self._caller.send(InvokeAsked(function_name="f", streaming=True))
         self._caller.receive_data(_HEAD)
         self._caller.next_event()  # that its call was accepted
-        self._places = _Places()
+        self._places = Places()
         self._begin = 0
         """Where the message begins that is being read."""
         self._stream = bytearray()

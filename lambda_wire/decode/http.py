@@ -15,13 +15,16 @@ from lambda_wire._http11 import MessageReader
 from lambda_wire._malformed import Malformed
 from lambda_wire._messages import MessageEnd, RequestHead, ResponseHead, TruncatedMessage
 from lambda_wire._signals import Role
+from lambda_wire.decode.answers import Answer
 from lambda_wire.decode.contents import Content
-from lambda_wire.decode.meaning import Answer, Meaning, Request, Talk
+from lambda_wire.decode.meaning import Meaning, Talk
 from lambda_wire.decode.pieces import Piece, Verdict, unread, violation
+from lambda_wire.decode.refusals import BODY
+from lambda_wire.decode.requests import Request
 
 __all__ = ["read_chunked", "read_http"]
 
-_STATUS_LINE: Final = b"HTTP/"
+_STATUS_LINE: Final = b"HTTP/1."
 #: A bare chunked body is read as if this had come before it.
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 _TRAILER_FIELDS: Final = {
@@ -45,9 +48,12 @@ def read_http(data: bytes, at: int = 0) -> Iterator[Piece]:
     asked = talk.asked
 
     def meaning_of(begin: int, head: RequestHead | ResponseHead) -> Meaning:
-        return Request(begin, head, talk) if isinstance(head, RequestHead) else Answer(begin, head, talk)
+        if isinstance(head, RequestHead):
+            return Request(begin, head, talk)
+        return Answer(begin, head, talk, early=requests.is_open and not requests.is_held_back)
 
     requests, answers = _Line(data, Role.SERVER, meaning_of), _Line(data, Role.CLIENT, meaning_of)
+    overtaken = False
     while at < len(data):
         line = requests
         if data.startswith(_STATUS_LINE, at):
@@ -57,10 +63,13 @@ def read_http(data: bytes, at: int = 0) -> Iterator[Piece]:
         try:
             at = yield from line.read(at)
         except Malformed as fault:
-            yield from line.broken(fault)
+            yield from line.broken(_overtaken(fault) if line is requests and overtaken else fault)
             return
         if line is answers and requests.is_open and len(asked) < due:
-            requests = _Line(data, Role.SERVER, meaning_of)  # refused before its body was sent
+            if requests.is_held_back:
+                requests = _Line(data, Role.SERVER, meaning_of)  # refused before its body was sent
+            else:
+                overtaken = True
 
 
 def read_chunked(data: bytes, content: Content | None) -> Iterator[Piece]:
@@ -80,6 +89,7 @@ class _Line:
 
     def __init__(self, data: bytes, role: Role, meaning_of: _MeaningOf) -> None:
         self._data = data
+        self._role = role
         self._reader = MessageReader(role, keep_boundaries=True)
         self._meaning_of = meaning_of
         self._meaning: Meaning | None = None
@@ -93,6 +103,8 @@ class _Line:
         """Of the counted body, or of the chunk, that is under way."""
         self._framing = ""
         """How the body is framed that is under way."""
+        self.is_held_back = False
+        """Whether a head was sent, and its body waits for 100 Continue."""
 
     @property
     def is_open(self) -> bool:
@@ -133,7 +145,8 @@ class _Line:
             match part:
                 case RequestHead() | ResponseHead():
                     yield from self._begin(part, end)
-                    if _expects_continue(part) and self._data.startswith(_STATUS_LINE, end):
+                    self.is_held_back = _expects_continue(part) and self._data.startswith(_STATUS_LINE, end)
+                    if self.is_held_back:
                         return end
                 case bytes():
                     yield from self._go_on(part, end)
@@ -141,11 +154,26 @@ class _Line:
                     yield from self._end(part, end)
                     return end
                 case _ if self._meaning is None and end > self._at:
-                    yield from self._lines(end, "interim answer", ("RT-CONN-12", "RT-CONN-13"), {})
+                    yield from self._lines(end, "interim answer", ("RT-CONN-12", "RT-CONN-13"), {}, {})
+                    return end
+                case _ if self._is_overtaken(end):
+                    yield from self._overtaken(end)
                     return end
                 case _:
                     self._size = self._size or self._reader.left
                     self._feed()
+
+    def _is_overtaken(self, end: int) -> bool:
+        """Say whether an answer begins where the framing of a chunk is due (RS-EARLY-1)."""
+        due = self._meaning is not None and not self._reader.left and not self._reader.unread
+        return due and self._role is Role.SERVER and self._data.startswith(_STATUS_LINE, end)
+
+    def _overtaken(self, end: int) -> Iterator[Piece]:
+        """Explain what was fed of the end of a body, if that has begun."""
+        assert self._meaning is not None
+        begin = self._at
+        yield from self._lines(end, "last chunk", ("RS-END-1",), {}, {})
+        yield from self._meaning.hear(self._data[begin:end])
 
     def _feed(self) -> None:
         """Feed what is needed next, and no more than a line where that is not known; at the end, that it is there."""
@@ -161,8 +189,10 @@ class _Line:
         self._size = self._reader.left
         self._framing = "body" if self._size else "chunk"
         begin = self._at
-        yield from self._lines(end, self._meaning.what, self._meaning.rules, self._meaning.fields)
-        yield from self._meaning.hear(self._data[begin:end])
+        meaning = self._meaning
+        yield from self._lines(end, meaning.what, meaning.rules, meaning.fields, meaning.places)
+        meaning.places[BODY] = end
+        yield from meaning.hear(self._data[begin:end])
 
     def _go_on(self, part: bytes, end: int) -> Iterator[Piece]:
         """Explain a piece of a body: all of one that is counted or of a chunk, or more of it."""
@@ -177,8 +207,8 @@ class _Line:
             rules = ("RS-CHUNK-1",) if self._framing == "chunk" else ()
             yield Piece(offset=begin, length=self._at - begin, what=what, rules=rules, value=self._size)
             self._size = 0
-            yield from self._meaning.hear(self._data[begin : self._at])
         yield from self._meaning.body(part, end - len(part))
+        yield from self._meaning.hear(self._data[begin : self._at])
 
     def _end(self, part: MessageEnd, end: int) -> Iterator[Piece]:
         assert self._meaning is not None
@@ -188,7 +218,7 @@ class _Line:
             what = f"body of {end - begin} bytes, to the end of the connection"
             yield Piece(offset=begin, length=end - begin, what=what, rules=("RT-CONN-11",))
         elif end > begin:
-            yield from self._lines(end, "last chunk", ("RS-END-1",), _TRAILER_FIELDS)
+            yield from self._lines(end, "last chunk", ("RS-END-1",), _TRAILER_FIELDS, meaning.trailer_places)
         yield from meaning.hear(self._data[begin:end])
         yield from meaning.end(part.trailers, end)
         self._reader.start_next()
@@ -207,8 +237,10 @@ class _Line:
         if self._meaning is not None:
             yield from self._meaning.end(None, end)
 
-    def _lines(self, end: int, what: str, rules: tuple[str, ...], fields: Mapping[str, str]) -> Iterator[Piece]:
-        """Give the lines of a head, or of what ends a chunked body."""
+    def _lines(
+        self, end: int, what: str, rules: tuple[str, ...], fields: Mapping[str, str], places: dict[str, int]
+    ) -> Iterator[Piece]:
+        """Give the lines of a head, or of what ends a chunked body; note in ``places`` where each field begins."""
         for line in self._data[self._at : end].splitlines(keepends=True):
             text = line.decode("utf-8", "replace").strip()
             said: object = text
@@ -217,6 +249,7 @@ class _Line:
             elif not what:
                 name, _, value = text.partition(":")
                 rule = fields.get(name.lower(), "")
+                places.setdefault(name.lower(), self._at)
                 what, rules = f"field: {value.strip()}", (rule,) if rule else ()
                 said = {"name": name, "value": value.strip()}
             yield Piece(offset=self._at, length=len(line), what=what, rules=rules, value=said)
@@ -226,3 +259,9 @@ class _Line:
 
 def _expects_continue(head: RequestHead | ResponseHead) -> bool:
     return isinstance(head, RequestHead) and head.expects_continue
+
+
+def _overtaken(fault: Malformed) -> Malformed:
+    """Return what is wrong behind an early answer, where no chunk follows."""
+    reason = f"expected the rest of the stream, or its end, behind an early answer: {fault.reason}"
+    return Malformed(reason, at=fault.at, rule="RS-EARLY-4")

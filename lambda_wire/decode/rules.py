@@ -1,4 +1,4 @@
-"""Which rules of ``spec/`` speak of what: of an event, of a header field, of a refusal."""
+"""Which rules of ``spec/`` speak of what: of an event, of a header field."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ __all__ = [
     "ANSWER_FIELDS",
     "CONTENT_TYPES",
     "EVENTS",
-    "REFUSALS",
     "REQUEST_FIELDS",
-    "STATUSES",
     "URL_ANSWER",
     "URL_ANSWER_FIELDS",
     "URL_REQUEST_FIELDS",
@@ -72,21 +70,6 @@ EVENTS: Final[Mapping[type, tuple[str, tuple[str, ...]]]] = {
     InvokeComplete: ("end of the response", ("ES-MESSAGE-12",)),
     InvokeFailed: ("failure of the service", ("ES-MESSAGE-27", "ES-MESSAGE-28")),
 }
-
-#: What a request broke that the service refuses with this error type, or without one with this status.
-REFUSALS: Final[Mapping[str, tuple[str, ...]]] = {
-    names.INVALID_REQUEST_ID: ("RT-PATH-7",),
-    names.INVALID_STATE_TRANSITION: ("RT-STATE-2",),
-    names.INVALID_FUNCTION_RESPONSE_MODE: ("RT-RESP-6",),
-    names.TRUNCATED_HTTP_REQUEST: ("RT-RESP-14",),
-    names.REQUEST_ENTITY_TOO_LARGE: ("RT-RESP-13", "LI-ERROR-1"),
-    names.INVALID_PARAMETER_VALUE: ("IN-ASK-9",),
-    names.INVALID_REQUEST_CONTENT: ("IN-ASK-2", "IN-ASK-11"),
-    names.METHOD_NOT_ALLOWED: ("IN-PATH-1", "IN-PATH-2"),
-    names.REQUEST_TOO_LARGE: ("IN-ASK-5", "IN-ASK-6"),
-}
-STATUSES: Final[Mapping[int, tuple[str, ...]]] = {404: ("RT-PATH-2",), 405: ("RT-PATH-3",)}
-
 
 #: The rules for the field ``Content-Type``, where there is one.
 CONTENT_TYPES: Final[Mapping[type | None, str]] = {
