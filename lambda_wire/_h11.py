@@ -94,7 +94,8 @@ def _judged(said: str, head: bytes) -> tuple[str, int, str]:
         return _bad_length(head)
     if "Transfer-Encoding" in said:
         at, coding = list(field_lines(head, "transfer-encoding"))[1 if "multiple" in said else 0]
-        return f"expected Transfer-Encoding: chunked, once, got {quote(coding)}", at, "RT-CONN-21"
+        rule = "RT-CONN-11" if head.startswith(b"HTTP/") else "RT-CONN-21"
+        return f"expected Transfer-Encoding: chunked, once, got {quote(coding)}", at, rule
     hosts = list(field_lines(head, "host"))
     if "multiple Host" in said:
         return "expected one Host field, got another", hosts[1][0], "RT-CONN-2"

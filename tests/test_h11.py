@@ -126,8 +126,9 @@ class TestFaults:
             (OK + b"Content-Length: 1\r\ncontent-length: -3\r\n\r\n", "RT-CONN-16", b"content-"),
             (OK + b"Content-Length: 1\r\ncontent-length: 2\r\n\r\n", "RT-CONN-16", b"content-"),
             (OK + b"x: y\r\nContent-Length: " + b"1" * 21 + b"\r\n\r\n", "LI-HEAD-2", b"Content-"),
-            (OK + b"x: y\r\nTransfer-Encoding: gzip\r\n\r\n", "RT-CONN-21", b"Transfer-"),
-            (OK + b"Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n", "RT-CONN-21", b"transfer-"),
+            (OK + b"x: y\r\nTransfer-Encoding: gzip\r\n\r\n", "RT-CONN-11", b"Transfer-"),
+            (GET + b"Host: a\r\nTransfer-Encoding: gzip\r\n\r\n", "RT-CONN-21", b"Transfer-"),
+            (OK + b"Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n", "RT-CONN-11", b"transfer-"),
         ],
     )
     def test_places(self, head: bytes, rule: str, begins: bytes) -> None:

@@ -128,6 +128,7 @@ BROKEN: list[tuple[str, Reader, bytes]] = [
     ("RT-CONN-20", REQUESTS, HOST + b"Expect: 200\r\n\r\n"),
     ("RT-CONN-21", REQUESTS, HOST + b"Transfer-Encoding: gzip\r\n\r\n"),
     ("RT-CONN-2", REQUESTS, HOST + b"Host: x\r\n\r\n"),
+    ("RT-CONN-11", ANSWERS, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
     ("LI-HEAD-2", REQUESTS, HOST + b"Content-Length: 9223372036854775808\r\n\r\n"),
     ("LI-HEAD-2", REQUESTS, HOST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n"),
     ("RT-CONN-15", REQUESTS, b"PRI * HTTP/2.0\r\n\r\n"),

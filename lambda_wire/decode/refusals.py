@@ -64,7 +64,7 @@ _BY_TYPE: Final[Mapping[str, Broken]] = {
 #: The rules for a body that is too large, by what it is of.
 _SIZES: Final[Mapping[type | None, str]] = {
     BufferedResponse: "RT-RESP-13",
-    ErrorReported: "RT-ERR-6",
+    ErrorReported: "LI-ERROR-1",
     InitErrorReported: "LI-ERROR-1",
     RestoreErrorReported: "LI-ERROR-1",
 }
@@ -84,7 +84,7 @@ _TRANSITIONS: Final[tuple[tuple[tuple[State, ...], tuple[State, ...], Broken], .
         (State.INIT_ERROR,),
         Broken(rule="RT-INIT-4", expected="one report of a failed start, before the first poll"),
     ),
-    ((State.INIT_ERROR,), tuple(State), Broken(rule="RT-INIT-2", expected="no request after a failed start")),
+    ((State.INIT_ERROR,), tuple(State), Broken(rule="ER-EXIT-8", expected="no request after a failed start")),
     (
         tuple(State),
         (State.RESTORE_ERROR,),
