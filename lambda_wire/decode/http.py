@@ -63,7 +63,7 @@ def read_http(data: bytes, at: int = 0) -> Iterator[Piece]:
         try:
             at = yield from line.read(at)
         except Malformed as fault:
-            yield from line.broken(_overtaken(fault) if line is requests and overtaken else fault)
+            yield from line.broken(_behind_answer(fault) if line is requests and overtaken else fault)
             return
         if line is answers and requests.is_open and len(asked) < due:
             if requests.is_held_back:
@@ -261,7 +261,7 @@ def _expects_continue(head: RequestHead | ResponseHead) -> bool:
     return isinstance(head, RequestHead) and head.expects_continue
 
 
-def _overtaken(fault: Malformed) -> Malformed:
+def _behind_answer(fault: Malformed) -> Malformed:
     """Return what is wrong behind an early answer, where no chunk follows."""
     reason = f"expected the rest of the stream, or its end, behind an early answer: {fault.reason}"
     return Malformed(reason, at=fault.at, rule="RS-EARLY-4")
