@@ -98,7 +98,7 @@ class TestFaults:
     )
     def test_reasons(self, head: bytes, reason: str, status: int) -> None:
         """In the words of h11 but where they are for programmers; with the rule that is broken."""
-        rule = "RT-CONN-21" if status == 501 else "RT-CONN-2" if "Host field" in reason else "RT-CONN-16"
+        rule = "RT-CONN-11" if status == 501 else "RT-CONN-2" if "Host field" in reason else "RT-CONN-16"
         assert reason_of(head) == (reason, status, rule)
 
     @pytest.mark.parametrize("line", [b"_SWITCH", b"status_code", b"a b: _SWITCH status_code, not 3"])
