@@ -164,11 +164,17 @@ class StandardLifecycle:
     def mode_refused(self, request_id: str) -> None:
         """Take note of a response mode that does not exist: the environment is held for ever (RT-RESP-7)."""
 
+    @property
+    def invocable(self) -> bool:
+        """Whether a poll may bring an invocation now, whichever.
+
+        A slot that polls while it holds one has given that up; its service then hands out another (RT-MANAGED-15).
+        """
+        return Invocation in LIFECYCLE[self.state]
+
     def may_invoke(self, request_id: str) -> bool:
         """Say whether a poll may be answered with this invocation now: while one runs, only with the same again."""
-        if self.state is _RUNNING:
-            return request_id == self.request_id
-        return Invocation in LIFECYCLE[self.state]
+        return self.invocable and (self.state is not _RUNNING or request_id == self.request_id)
 
     def invoked(self, invocation: Invocation) -> None:
         """Take note of the invocation that answered a poll."""

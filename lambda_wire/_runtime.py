@@ -190,7 +190,7 @@ class RuntimeConnection(ClientRole[Ask, RuntimeEvent]):
     def _take(self, heard: PlainAnswer) -> RuntimeEvent:
         answer = decode_answer(self._ask, *heard)
         if isinstance(answer, Invocation):
-            if not self._lifecycle.may_invoke(answer.request_id):
+            if not self._lifecycle.invocable:
                 raise Malformed("expected no invocation while the environment holds another")
             self._lifecycle.invoked(answer)
         elif self._holds:

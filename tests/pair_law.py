@@ -135,6 +135,10 @@ class Law:
     def may_invoke(self, request_id: str) -> bool:
         return self.phase == "polling" or (self.phase == "running" and request_id == self.request_id)
 
+    def may_bring(self) -> bool:
+        """Say whether a poll may bring a runtime an invocation: another one, too, where it holds one."""
+        return self.phase in ("polling", "running")
+
     def invoke(self, invocation: Invocation) -> None:
         self.phase, self.request_id = "running", invocation.request_id
 
@@ -188,7 +192,7 @@ class Lawless(Law):
     def status(self, ask: type, request_id: str, invocation_id: str) -> int:
         return 0
 
-    def may_invoke(self, request_id: str) -> bool:
+    def may_bring(self) -> bool:
         return True
 
 
@@ -204,7 +208,8 @@ class LawlessLifecycle(StandardLifecycle):
     def answered(self, ask: type, request_id: str, answer: type) -> None:
         """Nor from this."""
 
-    def may_invoke(self, request_id: str) -> bool:
+    @property
+    def invocable(self) -> bool:
         return True
 
     def invoked(self, invocation: Invocation) -> None:
@@ -255,7 +260,7 @@ class RuntimeEnd:
             self.heard, answer, last = self.due.popleft()
             asked, self.dead = self.open, self.dead or last or not self.whole
             if isinstance(answer, Invocation):
-                if not self.law.may_invoke(answer.request_id):
+                if not self.law.may_bring():
                     self.fail("holds another")
                     return
                 self.law.invoke(answer)

@@ -225,6 +225,18 @@ def test_an_invocation_may_be_handed_out_only_to_a_poll(state: State) -> None:
     assert in_state(state).may_invoke("id-1") is (state in (State.READY, State.RUNNING))
 
 
+@pytest.mark.parametrize("state", State)
+def test_a_poll_may_bring_another_one_to_whoever_holds_one(state: State) -> None:
+    """The service may send only the same again; a slot, which has polled, takes what it gets (RT-MANAGED-15)."""
+    life = in_state(state)
+    assert life.invocable is (state in (State.READY, State.RUNNING))
+    assert life.may_invoke("id-2") is (state is State.READY)
+    if life.invocable:
+        life.invoked(invocation("id-2"))
+        assert life.judge(BufferedResponse, "id-1", "") == UNKNOWN_ID
+        assert life.judge(BufferedResponse, "id-2", "") is None
+
+
 @pytest.mark.parametrize("ask", REPORTS)
 @pytest.mark.parametrize("answer", ENDS)
 def test_a_report_is_over_when_it_is_answered_whatever_the_answer(ask: type, answer: type) -> None:

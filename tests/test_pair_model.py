@@ -433,12 +433,13 @@ class Environment(RuleBasedStateMachine):
                 self.finish(at)
 
     def finish(self, at: int) -> None:
-        """Poll and answer: what the service thinks is running comes again (RT-NEXT-20), else something new."""
+        """Poll and answer: what the service thinks is running comes again (RT-NEXT-20), else something new.
+
+        Where each slot has its own, that is new also for one that holds another (RT-MANAGED-15).
+        """
         end = self.link(at).runtime
         if end.law.phase == "over":
             return
-        if self.managed and end.law.phase == "running":  # each poll gets another one there
-            self.respond(at)
         running = self.law.request_id if self.law.phase == "running" else None
         self.exchange(at, NextAsked())
         assert end.law.phase == "running"

@@ -452,6 +452,17 @@ class TestPolling:
         first.receive_data(ACCEPTED)
         assert (heard(first), lifecycle.state) == ([Accepted()], State.RESPONSE_SENT)
 
+    def test_a_poll_that_gives_an_invocation_up_brings_another(self) -> None:
+        """A service that knows of no slots hands out what is next; that is answered, the former never (RT-MANAGED-15)."""
+        lifecycle = busy()
+        runtime = new(lifecycle)
+        runtime.send(NextAsked())
+        runtime.receive_data(EVENT.replace(b"-Id: id", b"-Id: other"))
+        assert heard(runtime) == [Invocation(request_id="other", payload=b"{}", content_type="")]
+        with pytest.raises(LocalProtocolError, match="Invalid request ID"):
+            runtime.send(BufferedResponse(request_id="id", payload=b""))
+        assert runtime.send(BufferedResponse(request_id="other", payload=b""))
+
 
 class TestEarlyAnswers:
     """While the runtime streams, the service may have had enough."""
