@@ -18,7 +18,7 @@ from lambda_wire._events import Accepted, Invocation, Refused, RestoreReady
 from lambda_wire._facade import Caller, Runtime
 from lambda_wire._invoke_events import InvokeAnswer, InvokeRefused
 from lambda_wire._invoke_service import InvokeServiceConnection
-from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._lifecycle import Lifecycle
 from lambda_wire._service import ServiceConnection
 from lambda_wire._signals import Signal
 from tests.driver_parts import Driver
@@ -81,7 +81,7 @@ def nobody() -> Iterator[str]:
 class Service:
     """One accepted connection of a runtime."""
 
-    def __init__(self, wire: socket.socket, lifecycle: StandardLifecycle | None = None) -> None:
+    def __init__(self, wire: socket.socket, lifecycle: Lifecycle | None = None) -> None:
         self.wire = wire
         self.connection = ServiceConnection(lifecycle)
 
@@ -95,7 +95,7 @@ class Service:
         self.wire.sendall(self.connection.send(answer))
 
 
-def accept(listener: socket.socket, lifecycle: StandardLifecycle | None = None) -> Service:
+def accept(listener: socket.socket, lifecycle: Lifecycle | None = None) -> Service:
     wire = listener.accept()[0]
     wire.settimeout(PATIENCE_S)
     return Service(wire, lifecycle)

@@ -15,6 +15,7 @@ from lambda_wire import (
     Accepted,
     BufferedResponse,
     Busy,
+    ConnectionLost,
     ErrorReported,
     HttpResponse,
     Invocation,
@@ -453,6 +454,73 @@ def test_a_view_with_gaps_is_sent_as_what_it_shows() -> None:
     (said,) = served(lambda event, context: memoryview(b"abcdef")[::2]).said
     assert isinstance(said, BufferedResponse)
     assert said.payload == b"ace"
+
+
+# -- a service that cannot be reached for a while
+
+
+class Unreachable(RecordingRuntime):
+    """Nobody takes a connection for the first tries to say something."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(invocation())
+        self.tries = tries
+        self.nothing_sent = True
+
+    def part(self, *said: Said | BytesLike) -> None:
+        self._dial()
+        super().part(*said)
+
+    def end(self, said: Said) -> Accepted | Refused:
+        self._dial()
+        return super().end(said)
+
+    def _dial(self) -> None:
+        self.tries -= 1
+        if self.tries >= 0:
+            raise ConnectionLost("nobody there", nothing_sent=self.nothing_sent)
+
+
+def failing(event: object, context: object) -> None:
+    raise ValueError("no")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long an answer has waited between its tries; it does not really wait."""
+    found: list[float] = []
+    monkeypatch.setattr("lambda_wire.bootstrap.answering.sleep", found.append)
+    return found
+
+
+ANSWERED: dict[str, tuple[Callable[[Any, Any], object], list[str]]] = {
+    "respond": (lambda event, context: 1, ["BufferedResponse"]),
+    "stream": (lambda event, context: iter([b"x"]), ["ResponseStarted", "ResponseChunk", "ResponseFinished"]),
+    "fail": (failing, ["ErrorReported"]),
+}
+
+
+@pytest.mark.parametrize("way", ANSWERED)
+@pytest.mark.parametrize("tries", [1, 5])
+def test_an_answer_that_cannot_be_dialled_is_tried_again(way: str, tries: int, waits: list[float]) -> None:
+    """Nothing was sent, so that it is said once: later and later, five times (RT-RESP-1, RT-RESP-15)."""
+    handler, kinds = ANSWERED[way]
+    runtime = Unreachable(tries)
+    serve_handler(handler, runtime)
+    assert (runtime.kinds, waits) == (kinds, [0.05, 0.1, 0.2, 0.4, 0.8][:tries])
+
+
+@pytest.mark.parametrize("way", ["respond", "stream"])
+@pytest.mark.parametrize(("tries", "nothing_sent"), [(6, True), (1, False)])
+def test_an_answer_is_given_up(
+    way: str, tries: int, nothing_sent: bool, waits: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the last try; and at once when something may have been sent, which is never said twice (RT-RESP-15)."""
+    runtime = Unreachable(tries)
+    runtime.nothing_sent = nothing_sent
+    serve_handler(ANSWERED[way][0], runtime)
+    assert (runtime.kinds, len(waits), runtime.tries) == ([], tries - 1, 0)
+    assert "nobody there" in capsys.readouterr().err
 
 
 # -- memory

@@ -40,6 +40,7 @@ from lambda_wire import (
     ResponseStarted,
     StreamingResponse,
 )
+from lambda_wire._lifecycle import ManagedLifecycle
 from lambda_wire._types import BytesLike
 from lambda_wire.bootstrap import serve, serve_handler
 from lambda_wire.bootstrap.context import LambdaContext
@@ -49,6 +50,7 @@ from lambda_wire.bootstrap.logs import current_request_id
 from lambda_wire.bootstrap.slots import Slots
 from lambda_wire.bootstrap.stopping import Stopped
 from tests.bootstrap_parts import RecordingRuntime, Said, ScriptedService, invocation
+from tests.driver_services import accept
 from tests.driver_services import service as script_service
 from tests.running_local import PATIENCE_S, running_local
 from tests.slot_parts import (
@@ -525,6 +527,54 @@ def test_slots_that_all_fail_together_are_one_reason(capsys: pytest.CaptureFixtu
     with slots_of(lambda event, context: event, *(Together() for _ in range(3))) as served:
         assert str(served.ended.result(PATIENCE_S)) == "gone"
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_service_that_nobody_reaches_for_a_while(returns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer waits for it; one that has waited too long costs no other invocation (RT-RESP-1, RT-MANAGED-14)."""
+    begun, go, back, tries = threading.Event(), threading.Event(), threading.Event(), 0
+
+    def handler(event: object, context: object) -> object:
+        begun.set()
+        assert go.wait(PATIENCE_S)
+        return event
+
+    def sleep(seconds: float) -> None:
+        nonlocal tries
+        tries += 1
+        if returns:
+            come_back()
+
+    def come_back(seconds: float | None = None) -> bool:
+        listener.listen()
+        back.set()
+        return False
+
+    with ExitStack() as stack:
+        address, first = stack.enter_context(service_of())
+        monkeypatch.setattr("lambda_wire.bootstrap.answering.sleep", sleep)
+        served = stack.enter_context(slots_at(address, 1, handler))
+        monkeypatch.setattr(served.slots.stopping, "wait", come_back)
+        (held,) = polls_of(first, 1, stack)
+        told(held, 1)
+        assert begun.wait(PATIENCE_S)
+        held.wire.close()
+        first.close()
+        listener = stack.enter_context(socket.socket())  # nobody listens there, for now
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(address.rpartition(":")[2])))
+        listener.settimeout(PATIENCE_S)
+        go.set()
+        assert back.wait(PATIENCE_S)
+        held = accept(listener, managed := ManagedLifecycle())
+        stack.enter_context(held.wire)
+        if returns:
+            managed.invoked(invocation(1))
+            assert answer_of(held) == b"1"
+        assert tries == (1 if returns else 5)
+        assert held.hear() == NextAsked()
+        told(held, 2, request_id="id-2")
+        assert answer_of(held) == b"2"
 
 
 def test_an_invocation_that_cannot_be_answered_costs_its_slot() -> None:

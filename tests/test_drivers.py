@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from lambda_wire._addresses import parse_address
 from lambda_wire._errors import (
     Busy,
     CallFailed,
@@ -49,7 +50,7 @@ from lambda_wire._invoke_events import (
     InvokeRefused,
     PayloadChunk,
 )
-from lambda_wire._lifecycle import StandardLifecycle
+from lambda_wire._lifecycle import ManagedLifecycle, StandardLifecycle
 from lambda_wire._malformed import Malformed
 from lambda_wire._responses import HttpResponse, StreamingResponse
 from lambda_wire._types import Headers
@@ -399,6 +400,37 @@ async def test_nothing_there(driver: Driver) -> None:
             async with driver.connect_caller(f"{scheme}://{address}") as caller:
                 with pytest.raises(ConnectionLost, match=f"nothing was sent: no Lambda endpoint at {address}"):
                     await caller.invoke("f")
+
+
+@on_every_driver
+async def test_an_answer_that_cannot_be_dialled_costs_no_other_invocation(driver: Driver) -> None:
+    """Nothing was sent; a service of many invocations then hands out the next, and that is answered (RT-MANAGED-14)."""
+    environment, gone = ManagedLifecycle(), threading.Event()
+    other = Invocation(request_id="id-2", payload=b"{}")
+
+    def script(listener: socket.socket) -> None:
+        with (held := accept(listener, environment)).wire:
+            assert held.hear() == NextAsked()
+            held.say(INVOCATION)
+        gone.set()
+        with (held := accept(listener, environment)).wire:
+            assert held.hear() == NextAsked()
+            held.say(other)
+            assert held.hear() == BufferedResponse(request_id="id-2", payload=b"2")
+            held.say(Accepted())
+
+    async with runtime_of(driver, script) as runtime:
+        invocation = await runtime.next_invocation()
+        await driver.wait(gone.wait)
+        runtime._session.fresh_s = 0.0  # so that it looks, and finds that it has to dial
+        there = runtime._wire._service
+        with nobody() as address:
+            runtime._wire._service = parse_address(address)
+            with pytest.raises(ConnectionLost, match="nothing was sent"):
+                await runtime.respond(invocation, b"1")
+        runtime._wire._service = there
+        assert await runtime.next_invocation() == other
+        assert await runtime.respond(other, b"2") == Accepted()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -662,6 +662,22 @@ def test_a_service_that_cannot_be_reached() -> None:
     assert network.run(exchanges.next_invocation(held)) == INVOCATION
 
 
+def test_an_answer_that_cannot_be_dialled_costs_no_other_invocation() -> None:
+    """Nothing was sent of it; the next poll brings what the service has, which can be answered (RT-MANAGED-14)."""
+    other = Invocation(request_id="other", payload=b"{}")
+    network, held = Network(INVOCATION, other, Accepted()), session()
+    invocation = network.run(exchanges.next_invocation(held))
+    network.closed = network.unreachable = True
+    with pytest.raises(ConnectionLost, match="nothing was sent"):
+        network.run(exchanges.respond(held, invocation, b"1"))
+    network.unreachable, network.lifecycle = False, StandardLifecycle()  # that of another slot, as it were
+    assert network.run(exchanges.next_invocation(held)) == other
+    with pytest.raises(LocalProtocolError):
+        network.run(exchanges.respond(held, invocation, b"1"))
+    assert network.run(exchanges.respond(held, other, b"2")) == Accepted()
+    assert network.heard == [NextAsked(), NextAsked(), BufferedResponse(request_id="other", payload=b"2")]
+
+
 def test_wrong_invocation_is_refused_before_anything_is_sent() -> None:
     """Answering an invocation that is not the current one is our own fault, and changes nothing."""
     network = Network(INVOCATION, Accepted())

@@ -453,7 +453,7 @@ class TestPolling:
         assert (heard(first), lifecycle.state) == ([Accepted()], State.RESPONSE_SENT)
 
     def test_a_poll_that_gives_an_invocation_up_brings_another(self) -> None:
-        """A service that knows of no slots hands out what is next; that is answered, the former never (RT-MANAGED-15)."""
+        """A service that knows of no slots hands out what is next; that is answered (RT-MANAGED-15)."""
         lifecycle = busy()
         runtime = new(lifecycle)
         runtime.send(NextAsked())

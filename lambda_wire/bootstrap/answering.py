@@ -3,7 +3,8 @@
 Whoever answers (the value that the handler returned, its generator, its writer, its exception) goes through one
 ``Answer``, which knows how far the answer has come. So an error is reported where it still can be: to ``/error`` before
 the first byte, in trailers after it, in the log after the end. And nothing is ever posted twice: an answer that was
-begun is never begun again, and one that was ended is ended, whether the service took it or not.
+begun is never begun again, and one that was ended is ended, whether the service took it or not. Only while nobody
+takes the connection for it, so that nothing was sent, it is tried again.
 
 A handler may answer from several threads: what they say goes out one after the other, and whoever comes while another
 speaks waits until that is over. So does the runtime, before it polls again.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from threading import RLock
+from time import sleep
 from typing import Final, TypeVar
 
 from lambda_wire import _names as names
@@ -32,6 +34,8 @@ _T = TypeVar("_T")
 
 #: What the way to the service may raise. What the handler raises is handled elsewhere.
 _ON_THE_WAY: Final = (ConnectionLost, ProtocolError, StreamInterrupted)
+#: How long to wait before each try to dial again.
+_BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class _State(Enum):
@@ -238,7 +242,7 @@ class Answer:
     def _say(self, post: Callable[[], _T]) -> _T:
         """Send a part; when that fails, the response is over."""
         try:
-            return post()
+            return _dialled(post)
         except _ON_THE_WAY as fault:
             self._state, self._interruption = _State.ENDED, fault
             reason = str(fault)
@@ -251,7 +255,7 @@ class Answer:
         """Send what ends the answer. Whatever comes of it, the loop goes on: the service has had its say."""
         before, self._state = self._state, _State.ENDED
         try:
-            verdict = post()
+            verdict = _dialled(post)
         except _ON_THE_WAY as fault:
             log_line(f"the answer to {self.request_id} may not have arrived: {fault}")
         except Exception:  # of what was to be said: nothing was sent
@@ -261,6 +265,18 @@ class Answer:
             if isinstance(verdict, Refused):
                 self.unanswerable = verdict.error_type == names.INVALID_REQUEST_ID
                 log_line(f"the answer to {self.request_id} was refused with {refusal(verdict)}")
+
+
+def _dialled(post: Callable[[], _T]) -> _T:
+    """Post it; again, a few times, while the service cannot be reached."""
+    for wait_s in _BACKOFF_S:
+        try:
+            return post()
+        except ConnectionLost as fault:
+            if not fault.nothing_sent:
+                raise
+        sleep(wait_s)
+    return post()
 
 
 def _as_bytes(data: object) -> BytesLike:

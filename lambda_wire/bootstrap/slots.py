@@ -1,7 +1,9 @@
 """Many invocations at once in one process: slots, each a thread that polls on a connection of its own.
 
 A plain handler runs in the thread of its slot, an async one in the event loop that all slots share. A slot whose poll
-fails tries again, later and later; the others never notice. When all of them have failed too often, they give up.
+fails tries again, later and later; the others never notice. When all of them have failed too often, they give up. A
+poll that fails because what came could not be read (``RemoteProtocolError``) may have cost an invocation: the service
+has handed it out, and its caller waits until its time is over.
 
 Sources: AWS docs, "Lambda Managed Instances": a runtime polls as many times at once as ``AWS_LAMBDA_MAX_CONCURRENCY``
 says. The emulator of aws-sam-cli 1.170.0: an answer after the deadline is refused with 410, and the slot goes on.
