@@ -112,8 +112,8 @@ class Wire:
                     yield self.socket, EVENT_READ
                     with suppress(BlockingIOError):
                         return self.socket.recv(max_bytes)
-            case Hangup():
-                self.socket.close()
+            case Hangup(half=half):
+                self.hang_up(half=half)
             case _ as never:
                 assert_never(never)
         return b""
@@ -132,6 +132,13 @@ class Wire:
             if not refused:
                 return
         raise OSError(refused, os.strerror(refused))
+
+    def hang_up(self, *, half: bool) -> None:
+        if not half:
+            self.socket.close()
+            return
+        with suppress(OSError):  # the service has ended it
+            self.socket.shutdown(socket.SHUT_WR)
 
     def look(self) -> bytes:
         try:

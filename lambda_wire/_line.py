@@ -126,7 +126,10 @@ class Line:
             self._socket = made
         self._session.require_open()  # whoever closed before found another socket, or none
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, *, half: bool = False) -> None:
+        if half:
+            self._shut(socket.SHUT_WR)
+            return
         with self._changes:
             if self._socket is not None:
                 self._socket.close()

@@ -97,6 +97,11 @@ class RuntimeConnection(ClientRole[Ask, RuntimeEvent]):
         return self._turn is _SENDING and self._usable
 
     @property
+    def reporting(self) -> bool:
+        """Whether anything but a poll is open."""
+        return self._holds and self._ask not in _POLLS
+
+    @property
     def polling(self) -> bool:
         """Whether a poll is open, for an invocation or for the restored environment."""
         return self._ask in _POLLS and self.awaiting_answer

@@ -88,7 +88,7 @@ class Wire(Line):
             raise
         except BaseException:  # what had been received then, and was not heard, is gone: nothing may wait for it
             self._session.abandon()
-            self._hang_up()
+            self._hang_up(half=self._session.lingers)
             raise
         finally:
             self._leave()
@@ -102,7 +102,7 @@ class Wire(Line):
             case Dial():
                 self._dial_at_once(_Waits(self._wait, deadline))
             case Hangup():
-                self._hang_up()
+                self._hang_up(half=want.half)
             case _ as never:
                 assert_never(never)
         return b""

@@ -103,7 +103,7 @@ class AsyncWire(Line):
                 self._has_asked = False
                 await self._dial(self._loop)
             case Hangup():
-                self._hang_up()
+                self._hang_up(half=want.half)
             case _ as never:
                 assert_never(never)
         return b""

@@ -95,7 +95,12 @@ class Read:
 
 @record
 class Hangup:
-    """Close the connection, if there is one. Answer ``b""``."""
+    """Close the connection, if there is one. Answer ``b""``.
+
+    When ``half``, close only our half of it: the peer hears that no more comes, and what it says is still read.
+    """
+
+    half: bool = False
 
 
 Want: TypeAlias = Dial | Write | Read | Hangup
@@ -111,6 +116,8 @@ class Closable(Protocol):
     """What a driver knows of a session: whether it was closed. And what it tells a session that it alone knows."""
 
     closed: bool
+    lingers: bool
+    """Whether a connection that was given up is still to be read to its end: its driver closes only our half of it."""
     quiet_s: float
     """Seconds since the driver last read or looked, when a conversation begins. A driver without a clock leaves it."""
 

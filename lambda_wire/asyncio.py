@@ -6,8 +6,8 @@ async with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
         await runtime.respond(invocation, b'"hello"')
 
 Cancellation is exact: a cancelled poll stays open and is resumed by the next, never asked twice; a cancelled write
-breaks its connection. No method takes a timeout: ``asyncio.timeout()`` does. An address that does not take us in five
-seconds is unreachable, as for the blocking driver.
+breaks its connection, whose end the next poll waits for. No method takes a timeout: ``asyncio.timeout()`` does. An
+address that does not take us in five seconds is unreachable, as for the blocking driver.
 """
 
 from __future__ import annotations

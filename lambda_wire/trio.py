@@ -6,8 +6,9 @@ async with connect(os.environ["AWS_LAMBDA_RUNTIME_API"]) as runtime:
         await runtime.respond(invocation, b'"hello"')
 
 Cancellation is exact: a cancelled poll stays open and is resumed by the next, never asked twice; a cancelled write
-breaks its connection. No method takes a timeout: ``trio.fail_after()`` does. An address that does not take us in five
-seconds is unreachable, as for the blocking driver. Every method that speaks or waits is a checkpoint.
+breaks its connection, whose end the next poll waits for. No method takes a timeout: ``trio.fail_after()`` does. An
+address that does not take us in five seconds is unreachable, as for the blocking driver. Every method that speaks or
+waits is a checkpoint.
 """
 
 from __future__ import annotations

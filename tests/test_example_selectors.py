@@ -454,6 +454,25 @@ def test_a_hangup_is_heard(listener: socket.socket) -> None:
     assert hold(exchange(), address_of(listener)) == b""
 
 
+def test_what_comes_after_half_a_hangup_is_read(listener: socket.socket) -> None:
+    """The service hears that no more comes, and has the last word; once more is as good, also after its end."""
+
+    def exchange() -> Exchange[bytes]:
+        yield Dial()
+        with listener.accept()[0] as peer:
+            peer.settimeout(PATIENCE_S)
+            yield Hangup(half=True)
+            assert peer.recv(1) == b""
+            peer.sendall(b"last")
+        heard = bytes((yield Read()))
+        assert (yield Read()) == b""
+        yield Hangup(half=True)
+        yield Hangup()
+        return heard
+
+    assert hold(exchange(), address_of(listener)) == b"last"
+
+
 # -- by its text
 
 

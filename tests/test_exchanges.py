@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -44,6 +45,7 @@ from lambda_wire.testing import deliveries
 T = TypeVar("T")
 INVOCATION = Invocation(request_id="id-1", payload=b"{}", invocation_id="attempt-1")
 NOT_FOUND = Refused(status=404, error_message="404 page not found")
+TRUNCATED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 REFUSED = Refused(status=413, error_type="RequestEntityTooLarge", error_message="too large")
 
 
@@ -68,6 +70,10 @@ class Network:
         self.heard: list[object] = []
         self.dials = 0
         self.hangups = 0
+        self.halves = 0
+        """How often only our half was closed."""
+        self.slow = False
+        """Whether the service still reads what has come on a connection when another one is dialled."""
         self.unreachable = False
         self.reset_on_write = False
         self.last_words: list[bytes] = []
@@ -99,9 +105,13 @@ class Network:
                 self.dials += 1
                 if self.unreachable:
                     raise ConnectionLost("nothing was sent: no Runtime API", nothing_sent=True)
-                self._service.abandon()
+                if self.closed or not self.slow:
+                    self._service.abandon()
                 self._service = ServiceConnection(self.lifecycle)
                 self.closed, self.inbox = False, []
+            case Hangup(half=True):
+                self.halves += 1
+                self._hear_the_end()
             case Hangup():
                 self.hangups += 1
             case Read():
@@ -109,6 +119,15 @@ class Network:
             case Write():
                 return self._write(want)
         return b""
+
+    def _hear_the_end(self) -> None:
+        """Refuse what broke off, as a service does that has read it, and close the connection."""
+        self._service.receive_data(b"")
+        with suppress(RemoteProtocolError):
+            self._service.next_event()
+        self.inbox.append(TRUNCATED)
+        self._service.abandon()
+        self.closed = True
 
     def _silence(self) -> bytes:
         assert self.closed, "the conversation waits for ever"
@@ -621,6 +640,7 @@ def test_a_conversation_cancelled_anywhere_leaves_the_session_usable(
 ) -> None:
     """Thrown at each of its wants in turn: the next poll is answered, and nothing is ever posted twice."""
     network = Network(INVOCATION, Accepted(), INVOCATION, Accepted(), INVOCATION)
+    network.slow = True
     held = session()
     exchange = conversation(held, network.run(exchanges.next_invocation(held)))
     want = next(exchange)

@@ -464,6 +464,37 @@ class TestPolling:
         assert runtime.send(BufferedResponse(request_id="other", payload=b""))
 
 
+class TestReporting:
+    """A report is open until its answer, or the end: no poll is legal before (RT-RESP-12)."""
+
+    @pytest.mark.parametrize("ask", [BufferedResponse(request_id="id", payload=b""), STREAM])
+    @pytest.mark.parametrize("end", [ACCEPTED, TOO_LARGE, b""])
+    def test_until_its_end(self, ask: BufferedResponse | ResponseStarted, end: bytes) -> None:
+        """Also when it was not written whole; whether its stream can go on is another question."""
+        runtime = new(busy())
+        assert not runtime.reporting
+        runtime.send(ask)
+        assert (runtime.reporting, runtime.streaming) == (True, ask is STREAM)
+        runtime.send_failed()
+        assert (runtime.reporting, runtime.streaming) == (True, False)
+        runtime.receive_data(end)
+        heard(runtime)
+        assert not runtime.reporting
+
+    def test_until_it_is_given_up(self) -> None:
+        """Here; the service may know nothing of it yet."""
+        runtime = new(busy())
+        runtime.send(STREAM)
+        runtime.abandon()
+        assert not runtime.reporting
+
+    @pytest.mark.parametrize("poll", [NextAsked(), RestoreAsked()])
+    def test_a_poll_is_none(self, poll: NextAsked | RestoreAsked) -> None:
+        """It holds nothing that another one could not have."""
+        runtime, _ = asking(poll)
+        assert not runtime.reporting
+
+
 class TestEarlyAnswers:
     """While the runtime streams, the service may have had enough."""
 

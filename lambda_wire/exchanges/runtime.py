@@ -101,7 +101,7 @@ class RuntimeSession(Session[RuntimeConnection]):
 
     @property
     def dialling(self) -> bool:
-        """Whether a connection is dialled for a poll, so that nothing was said on it."""
+        """Whether a connection is dialled for a poll, or will be, so that nothing was said on it."""
         return self._connects_to_poll and not self.connected
 
     def require_open(self) -> None:
@@ -109,6 +109,11 @@ class RuntimeSession(Session[RuntimeConnection]):
         super().require_open()
         if self.dialling:
             self.require_polls()
+
+    def abandon(self) -> None:
+        """Give the connection up, whatever is open on it; a poll before a report has ended is refused (RT-RESP-12)."""
+        self.lingers = self.lingers or self.connection.reporting
+        super().abandon()
 
     def require_polls(self) -> None:
         """Raise ``ConnectionLost`` when ``stopping`` was set."""
@@ -119,7 +124,7 @@ class RuntimeSession(Session[RuntimeConnection]):
         """See to it that ``connection`` can carry a request: the one that is there, or a new one.
 
         What a cancelled conversation left open is settled first: an answer that is still due is read, a request that
-        did not go out whole is given up with its connection.
+        did not go out whole is given up with its connection, which the service ends.
 
         Args:
             event: What is to be said: nothing is dialled for what the service would refuse.

@@ -42,6 +42,7 @@ class Session(Generic[_C]):
         kept: Whether it was looked at before it was used again, and was alive: the service keeps connections.
         quiet_s: How many seconds ago the driver last read or looked: it says so before each conversation.
         fresh_s: How soon after that another look is not worth its system call.
+        lingers: Whether the last connection was given up, and is still to be read to its end.
         closed: Whether every conversation raises ``ConnectionLost`` and none dials. Whoever sets it also ends the
             connection, so that a driver that waits answers as if the peer had ended.
     """
@@ -52,6 +53,7 @@ class Session(Generic[_C]):
         self.connection: _C = new_connection()
         self.connected: bool = False
         self.kept: bool = False
+        self.lingers: bool = False
         self.closed: bool = False
         self.quiet_s: float = _LONG_AGO
         self.fresh_s: float = 0.0
@@ -76,7 +78,7 @@ class Session(Generic[_C]):
         return self.kept and self.quiet_s < self.fresh_s and self.connection.idle and not self.closed
 
     def _keep(self) -> Exchange[bool]:
-        """Say whether ``connection`` can carry a request. One that cannot is given up and hung up."""
+        """Say whether ``connection`` can carry a request. One that cannot is given up and hung up, if it may be."""
         self.require_open()
         if self.connected and self.connection.idle:
             with suppress(ConnectionLost):
@@ -84,11 +86,27 @@ class Session(Generic[_C]):
                     self.kept = True
                     return True
         self.abandon()
-        yield Hangup()
+        if not self.lingers:
+            yield Hangup()
         self.require_open()
         return False
 
+    def _linger(self) -> Exchange[None]:
+        """Wait until the service has read what has come on a connection that was given up, and has ended it.
+
+        Whoever was to hear what it says has gone.
+        """
+        yield Hangup(half=True)
+        with suppress(ConnectionLost):
+            while (yield _READ):
+                pass
+        self.lingers = False
+        yield Hangup()
+        self.require_open()
+
     def _dial(self) -> Exchange[None]:
+        if self.lingers:
+            yield from self._linger()
         yield Dial()
         self.require_open()
         self.connection = self._new_connection()
