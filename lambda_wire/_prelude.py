@@ -13,6 +13,7 @@ of them is inferred, as the rules say that are named (spec/function-url.md).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, Literal
 
 from lambda_wire import _names as names
@@ -212,16 +213,20 @@ def _read(document: bytes) -> Prelude:
     except Malformed as fault:
         if not isinstance(members, dict):
             raise
-        raise _first_fault(document.decode()) from fault
+        raise _placed(document.decode()) or fault from fault
 
 
-def _first_fault(text: str) -> Malformed:
-    """Return what is wrong with the first member that is wrong alone, and where it begins."""
-    return next(
+def _placed(text: str) -> Malformed | None:
+    """Return what is wrong with the first member that is wrong alone, with where it begins."""
+    faults = (
         Malformed(fault.reason, at=len(text[:at].encode()), rule=fault.rule)
         for name, value, at in json_members(text)
         if (fault := _fault_of({name: value})) is not None
     )
+    first = None
+    with suppress(RecursionError):  # what was read is read again in a deeper call: Python 3.12 may have no room left
+        first = next(faults, None)
+    return first
 
 
 def _fault_of(document: Json) -> Malformed | None:

@@ -380,6 +380,14 @@ class TestTolerance:
             with pytest.raises(Malformed):
                 prelude_from_json(parse_json(b'{"statusCode":' + b"[" * depth + b"]" * depth + b"}"))
 
+    def test_the_place_of_a_fault_is_looked_for_at_any_depth(self) -> None:
+        """Nesting that was read once, and not again in a deeper call, hides where the fault is, and not that it is."""
+        for depth in (*range(900, 1010), *range(1400, 1510), *range(2900, 3010)):
+            decoder = PreludeDecoder()
+            decoder.feed(b'{"x":' + b"[" * depth + b"]" * depth + b',"headers":5}' + DELIMITER)
+            with pytest.raises(Malformed):
+                decoder.next_prelude()
+
 
 TEXTS = st.text("aZ2-: \t\r\n\0\x7fé☃\ud800", max_size=6)
 JSONS = st.recursive(
