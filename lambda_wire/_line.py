@@ -91,8 +91,23 @@ class Line:
             self._leave()
 
     def end_reading(self, still: Callable[[], bool]) -> None:
-        """Let whoever reads have what has come, and then the end, if that still holds. What is written still leaves."""
-        self._shut(socket.SHUT_RD, still)
+        """Let whoever reads have the end, if that still holds and nothing has come. What is written still leaves.
+
+        What has come is read as ever, with what follows it: reading would end amid an answer. One part is not seen:
+        what a thread has just taken from the system, and had no turn yet to feed.
+        """
+        with self._changes:
+            if not self._has_come():  # first: another thread may have its turn meanwhile
+                self._shut(socket.SHUT_RD, still)
+
+    def _has_come(self) -> bool:
+        """Say whether something is there that nobody has read, or the end."""
+        try:
+            return self._socket is not None and self._socket.recv(1, _DONT_WAIT | socket.MSG_PEEK) is not None
+        except BlockingIOError:
+            return False
+        except OSError:  # it was reset, or is not connected yet
+            return True
 
     def end_dial(self, still: Callable[[], bool]) -> None:
         """Let whoever dials try no longer, if that still holds."""

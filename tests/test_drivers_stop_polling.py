@@ -24,6 +24,7 @@ from lambda_wire._events import (
     ConnectionClosed,
     ErrorReported,
     InitErrorReported,
+    Invocation,
     NextAsked,
     ResponseChunk,
     ResponseFinished,
@@ -32,12 +33,13 @@ from lambda_wire._events import (
 )
 from lambda_wire._facade import Runtime
 from lambda_wire._lifecycle import StandardLifecycle
-from tests.driver_parts import Driver, LoopDriver, is_hung_up, on_every_driver, wire_of
-from tests.driver_services import INVOCATION, accept, assert_nobody_dials, runtime_of, service, until_heard
+from tests.driver_parts import Driver, LoopDriver, is_hung_up, on_every_driver, on_every_loop, wire_of
+from tests.driver_services import INVOCATION, RESET, accept, assert_nobody_dials, runtime_of, service, until_heard
 from tests.running_local import PATIENCE_S
 from tests.test_drivers_cancelled import black_hole, when_it_waits
 
 TOLD = "told to poll no more"
+LARGE = Invocation(request_id="id-1", payload=bytes(200_000))
 
 
 async def begin_poll(driver: Driver, runtime: Runtime, poll: Callable[[], Awaitable[object]]) -> None:
@@ -113,6 +115,89 @@ async def test_an_invocation_that_has_come_is_returned_and_can_be_answered(drive
         assert await runtime.respond(invocation, b"1") == Accepted()
         with pytest.raises(ConnectionLost, match=TOLD):
             await runtime.next_invocation()
+
+
+def say_the_rest_later(begun: threading.Event, told: threading.Event, first: int) -> Callable[[socket.socket], None]:
+    """Return a service that says the first bytes of an invocation, and the rest when polling was stopped."""
+
+    def script(listener: socket.socket) -> None:
+        lifecycle = StandardLifecycle()
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == NextAsked()
+            said = held.connection.send(LARGE)
+            assert begun.wait(PATIENCE_S)
+            held.wire.sendall(said[:first])
+            assert told.wait(PATIENCE_S)
+            held.wire.sendall(said[first:])
+            assert isinstance(held.hear(), ConnectionClosed)
+        with (held := accept(listener, lifecycle)).wire:
+            assert held.hear() == BufferedResponse(request_id="id-1", payload=b"1")
+            held.say(Accepted())
+        assert_nobody_dials(listener)
+
+    return script
+
+
+@pytest.mark.parametrize("first", [1, 80, 50_000])
+@on_every_driver
+async def test_an_invocation_that_has_begun_to_come_is_not_cut(driver: Driver, first: int) -> None:
+    """Whoever reads has seen nothing of it yet: it is read whole, and answered (RT-RESP-1)."""
+    begun, told = threading.Event(), threading.Event()
+    async with runtime_of(driver, say_the_rest_later(begun, told, first)) as runtime:
+        await begin_poll(driver, runtime, runtime.next_invocation)
+        begun.set()
+        until_heard(wire_of(runtime))
+        await runtime.stop_polling()
+        told.set()
+        invocation = await runtime.next_invocation()
+        assert invocation == LARGE
+        assert await runtime.respond(invocation, b"1") == Accepted()
+        with pytest.raises(ConnectionLost, match=TOLD):
+            await runtime.next_invocation()
+
+
+@pytest.mark.parametrize("first", [1, 80, 50_000])
+@on_every_loop
+async def test_an_invocation_that_begins_to_come_while_the_loop_is_busy(driver: LoopDriver, first: int) -> None:
+    """A task waits for it, and has had no turn (RT-RESP-1)."""
+    begun, told = threading.Event(), threading.Event()
+    async with runtime_of(driver, say_the_rest_later(begun, told, first)) as runtime:
+        waits = when_it_waits(driver, runtime, "readable")
+
+        async def poll() -> None:
+            invocation = await runtime.next_invocation()
+            assert invocation == LARGE
+            assert await runtime.respond(invocation, b"1") == Accepted()
+
+        async def stop() -> None:
+            await waits()
+            begun.set()
+            until_heard(wire_of(runtime))
+            await runtime.stop_polling()
+            told.set()
+
+        await driver.at_once(poll, stop)
+
+
+@on_every_driver
+async def test_an_end_that_has_come_is_one(driver: Driver) -> None:
+    """An open poll whose service has gone, or was reset, ends as one that is told."""
+    for linger in (b"\0" * 8, RESET):
+        begun = threading.Event()
+
+        def script(listener: socket.socket, linger: bytes = linger, begun: threading.Event = begun) -> None:
+            with (held := accept(listener)).wire:
+                assert held.hear() == NextAsked()
+                assert begun.wait(PATIENCE_S)
+                held.wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+        async with runtime_of(driver, script) as runtime:
+            await begin_poll(driver, runtime, runtime.next_invocation)
+            begun.set()
+            until_heard(wire_of(runtime))
+            await runtime.stop_polling()
+            with pytest.raises(ConnectionLost, match=TOLD):
+                await runtime.next_invocation()
 
 
 def test_an_answer_is_never_asked_for_where_reading_was_ended(monkeypatch: pytest.MonkeyPatch) -> None:
