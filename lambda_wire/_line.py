@@ -102,12 +102,13 @@ class Line:
 
     def _has_come(self) -> bool:
         """Say whether something is there that nobody has read, or the end."""
-        try:
-            return self._socket is not None and self._socket.recv(1, _DONT_WAIT | socket.MSG_PEEK) is not None
-        except BlockingIOError:
+        if self._socket is None:
             return False
-        except OSError:  # it was reset, or is not connected yet
-            return True
+        try:
+            self._socket.recv(1, _DONT_WAIT | socket.MSG_PEEK)
+        except OSError as fault:  # else it was reset, or is not connected yet
+            return not isinstance(fault, BlockingIOError)
+        return True
 
     def end_dial(self, still: Callable[[], bool]) -> None:
         """Let whoever dials try no longer, if that still holds."""
