@@ -72,7 +72,8 @@ class Runtime:
         """Poll no more, from whichever thread or signal handler.
 
         A poll that is open ends: with an invocation that has come already, or begun to, which can be answered as ever,
-        else, as one that dials and every later one, with ``ConnectionLost``.
+        else, as one that dials and every later one, with ``ConnectionLost``. One part is not seen: what another thread
+        has just taken from the system, and had no turn yet to look at.
         """
         self._session.stopping = True
         self._wire.end_reading(lambda: self._session.polling)
