@@ -83,8 +83,8 @@ def _judged(said: str, head: bytes) -> tuple[str, int, str]:
     """Return what is wrong in our words, where, and the rule, of what h11 says."""
     what, quoting, line = said.partition(": bytearray(")
     if quoting:
-        wrong = (at for at, line in head_lines(head) if at and not _is_field(line))
-        at = next(wrong, 0) if what == "illegal header line" else 0
+        wrong = (at for at, line in head_lines(head) if at and not _is_field(line))  # the empty line, if no other
+        at = next(wrong) if what == "illegal header line" else 0
         return f"{_LINES[what]}, got {line.removesuffix(')')}", at, "RT-CONN-16"
     if "_SWITCH" in said:
         return "expected no switch of protocols, got status 101", 0, "RT-CONN-16"
@@ -108,8 +108,8 @@ def _judged(said: str, head: bytes) -> tuple[str, int, str]:
 def _is_field(line: bytes) -> bool:
     """Say whether a line may be one; one that goes on with the field before it needs no name."""
     text = line.decode("latin-1")
-    name, colon, value = ("a", ":", text) if text[0] in " \t" else text.partition(":")
-    return text.endswith("\n") and colon != "" and is_token(name) and is_field_value(value.strip(" \t\r\n"))
+    named = text[0] in " \t" or is_token(text.partition(":")[0])
+    return named and text.endswith("\n") and is_field_value(text.strip(" \t\r\n"))
 
 
 def _bad_length(head: bytes) -> tuple[str, int, str]:

@@ -6,11 +6,13 @@ import h11
 import pytest
 
 from lambda_wire._h11 import BadHead, odd_request, odd_response
+from lambda_wire._limits import MAX_LENGTH
 from lambda_wire._malformed import Malformed
 
 GET = b"GET / HTTP/1.1\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
 FIELD = "expected a name, a colon and a value, got "
+LENGTH = f"expected a Content-Length of at most {MAX_LENGTH}, got "
 
 
 def reason_of(head: bytes) -> tuple[str, int, str]:
@@ -92,14 +94,15 @@ class TestFaults:
             (GET + b"Host: a\r\nHost: a\r\n\r\n", "expected one Host field, got another", 400),
             (OK + b"Content-Length: 1x\r\n\r\n", "expected one number as Content-Length, got b'1x'", 400),
             (OK + b"Content-Length: 1, 2\r\n\r\n", "expected one number as Content-Length, got b'1, 2'", 400),
+            (OK + b"Content-Length: " + b"1" * 21 + b"\r\n\r\n", f"{LENGTH}b'{'1' * 21}'", 400),
             (OK + b"Transfer-Encoding: gzip\r\n\r\n", "expected Transfer-Encoding: chunked, once, got b'gzip'", 501),
             (b"\r\n\r\n", "no request line received", 400),
         ],
     )
     def test_reasons(self, head: bytes, reason: str, status: int) -> None:
         """In the words of h11 but where they are for programmers; with the rule that is broken."""
-        rule = "RT-CONN-11" if status == 501 else "RT-CONN-2" if "Host field" in reason else "RT-CONN-16"
-        assert reason_of(head) == (reason, status, rule)
+        rule = "LI-HEAD-2" if "at most" in reason else "RT-CONN-2" if "Host field" in reason else "RT-CONN-16"
+        assert reason_of(head) == (reason, status, "RT-CONN-11" if status == 501 else rule)
 
     @pytest.mark.parametrize("line", [b"_SWITCH", b"status_code", b"a b: _SWITCH status_code, not 3"])
     def test_a_quoted_line_is_no_reason(self, line: bytes) -> None:
@@ -117,7 +120,10 @@ class TestFaults:
         ("head", "rule", "begins"),
         [
             (GET + b"Host: a\r\nx: y\r\nHost: b\r\n\r\n", "RT-CONN-2", b"Host: b"),
+            (b"GARBAGE\r\nx\r\n\r\n", "RT-CONN-16", b"GARBAGE"),
             (GET + b"Host: a\r\nx\r\n\r\n", "RT-CONN-16", b"x\r\n"),
+            (GET + b"Host: a:1\r\nX\r\n\r\n", "RT-CONN-16", b"X\r\n"),
+            (GET + b"Host: a\r\nx: y\v\r\n\r\n", "RT-CONN-16", b"x: y"),
             (GET + b"Host: a\r\n b\r\nc d: e\r\n\r\n", "RT-CONN-16", b"c d"),
             (GET + b"Host: a\nx: y\rz: w\n\n", "RT-CONN-16", b"x: y"),
             (GET + b"Host: a\nx: y\n \0\n\n", "RT-CONN-16", b" \0"),
