@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lambda_wire._json import json_members, json_text, parse_json, require_json
@@ -181,10 +181,16 @@ def test_a_fault_of_bytes_says_where(document: bytes | str, at: int | None) -> N
         assert caught.value.at == at
 
 
-@given(value=st.dictionaries(st.text(max_size=5), VALUES, max_size=4), indent=st.sampled_from([None, 1, "\t"]))
-def test_members_are_found_where_they_stand(value: dict[str, object], indent: int | str | None) -> None:
-    """Each with its name, however the text is laid out."""
-    text = f" {json.dumps(value, indent=indent)} "
+@given(
+    value=st.dictionaries(st.text(max_size=5), VALUES, max_size=4),
+    indent=st.sampled_from([None, 1, "\t"]),
+    blank=st.sampled_from(["", " ", "\r\n"]),
+)
+@example(value={"a": 1, "b": [2]}, indent=None, blank="")
+def test_members_are_found_where_they_stand(value: dict[str, object], indent: int | str | None, blank: str) -> None:
+    """Each with its name, however the text is laid out (RFC 8259, 2)."""
+    written = json.dumps(value, indent=indent, separators=(f"{blank},{blank}", f"{blank}:{blank}"))
+    text = f"{blank}{written}{blank}"
     members = list(json_members(text))
     assert {name: member for name, member, _ in members} == value
     assert all(text.startswith(json.dumps(name), at) for name, _, at in members)
