@@ -217,7 +217,7 @@ def _read(document: bytes) -> Prelude:
 
 
 def _placed(text: str) -> Malformed | None:
-    """Return what is wrong with the first member that is wrong alone, with where it begins."""
+    """Return what is wrong with the first member that is wrong alone, as one is, with where it begins."""
     faults = (
         Malformed(fault.reason, at=len(text[:at].encode()), rule=fault.rule)
         for name, value, at in json_members(text)
@@ -225,7 +225,7 @@ def _placed(text: str) -> Malformed | None:
     )
     first = None
     with suppress(RecursionError):  # what was read is read again in a deeper call: Python 3.12 may have no room left
-        first = next(faults, None)
+        first = next(faults)
     return first
 
 
