@@ -12,9 +12,11 @@ from lambda_wire._heads import (
     encode_request_head,
     encode_response_head,
     field_line,
+    field_lines,
     field_members,
     field_value,
     first_values,
+    head_lines,
     join_request_head,
     keeps_alive,
     reason_phrase,
@@ -73,6 +75,14 @@ class TestEncode:
         headers = (("a", "B, c ,"), ("b", "x"), ("a", "\td e"))
         assert field_members(headers, "a") == {"b", "c", "d", "e"}
         assert field_members(headers, "z") == set()
+
+    def test_places(self) -> None:
+        """Lines are found where they begin, whether a CR ends them, too, or not (RT-CONN-17)."""
+        lines = [b"GET / HTTP/1.1\r\n", b"Host: a:1\n", b"X: Y\r\n", b"HOST:\t\n", b"\r\n"]
+        head = b"".join(lines)
+        assert [(head[at : at + len(line)], line) for at, line in head_lines(head)] == [*zip(lines, lines, strict=True)]
+        places = [head.index(name) for name in (b"Host", b"HOST")]
+        assert [*field_lines(head, "host")] == [*zip(places, [b"a:1", b""], strict=True)]
 
     @pytest.mark.parametrize(
         ("version", "said", "kept"),
