@@ -311,12 +311,8 @@ class MessageReader:
         try:
             return self._buffer.take_until(b"\n\r\n", b"\n\n", limit=self._max_head)
         except Malformed as fault:
-            raise MalformedMessage(
-                f"expected a head of at most {self._max_head} bytes",
-                at=self._head_at + self._max_head,
-                status_hint=431,
-                rule="LI-HEAD-1",
-            ) from fault
+            reason, at = f"expected a head of at most {self._max_head} bytes", self._head_at + self._max_head
+            raise MalformedMessage(reason, at=at, status_hint=431, rule="LI-HEAD-1") from fault
 
     def _parse_request(self, head: bytes) -> RequestHead:
         method, target, version, headers = plain_request(head) or self._odd_request(head)

@@ -531,7 +531,7 @@ def test_slots_that_all_fail_together_are_one_reason(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("returns", [True, False])
 def test_a_service_that_nobody_reaches_for_a_while(returns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer waits for it; one that has waited too long costs no other invocation (RT-RESP-1, RT-MANAGED-14)."""
+    """An answer waits for it; one that has waited too long costs no other invocation (RT-RESP-1, RT-MANAGED-15)."""
     begun, go, back, tries = threading.Event(), threading.Event(), threading.Event(), 0
 
     def handler(event: object, context: object) -> object:

@@ -404,7 +404,7 @@ async def test_nothing_there(driver: Driver) -> None:
 
 @on_every_driver
 async def test_an_answer_that_cannot_be_dialled_costs_no_other_invocation(driver: Driver) -> None:
-    """Nothing was sent; a service of many invocations then hands out the next, and that is answered (RT-MANAGED-14)."""
+    """Nothing was sent; a service of many invocations then hands out the next, and that is answered (RT-MANAGED-15)."""
     environment, gone = ManagedLifecycle(), threading.Event()
     other = Invocation(request_id="id-2", payload=b"{}")
 

@@ -683,7 +683,7 @@ def test_a_service_that_cannot_be_reached() -> None:
 
 
 def test_an_answer_that_cannot_be_dialled_costs_no_other_invocation() -> None:
-    """Nothing was sent of it; the next poll brings what the service has, which can be answered (RT-MANAGED-14)."""
+    """Nothing was sent of it; the next poll brings what the service has, which can be answered (RT-MANAGED-15)."""
     other = Invocation(request_id="other", payload=b"{}")
     network, held = Network(INVOCATION, other, Accepted()), session()
     invocation = network.run(exchanges.next_invocation(held))
