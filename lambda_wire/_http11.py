@@ -319,7 +319,7 @@ class MessageReader:
         fields = first_values(headers)
         if not is_host(fields.get("host", "")):
             raise MalformedHead(f"expected a host and a port in Host, got {quote(fields['host'])}", field="host")
-        expectation = fields.get("expect", "")
+        expectation = fields.get("expect")
         if expectation and "100-continue" not in field_members((("expect", expectation),), "expect"):
             reason = f"expected Expect: 100-continue or none, got {quote(expectation)}"
             raise MalformedHead(reason, field="expect", status_hint=417, rule="RT-CONN-20")
@@ -369,7 +369,7 @@ class MessageReader:
 
     def _frame(self, headers: Headers, fields: Mapping[str, str], version: str, *, has_body: bool) -> None:
         """Choose how the body is framed (RFC 9112, 6.3). Both fields have been validated."""
-        length = fields.get("content-length", "")
+        length = fields.get("content-length")
         if has_body and version != "1.0" and fields.get("transfer-encoding"):
             if field_members(headers, "trailer") & names.FRAMING_FIELDS:
                 reason = f"expected no trailer that speaks of framing, got {quote(fields['trailer'])}"
