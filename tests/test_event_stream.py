@@ -286,19 +286,23 @@ class TestRecords:
         assert (str(caught.value), caught.value.rule) == (f"the name of a header {reason}", rule)
 
     @pytest.mark.parametrize(
-        ("fields", "reason"),
+        ("fields", "reason", "rule"),
         [
-            ({"payload": bytearray(b"x")}, "the payload must be bytes, got bytearray"),
-            ({"headers": []}, "the headers must be tuple, got list"),
-            ({"headers": (("n", "v"),)}, "a header must be EventStreamHeader, got tuple"),
-            # ES-HEADER-4
-            ({"headers": (EventStreamHeader(name="n", value="v"),) * 2}, "must stand once in its message, got 'n'"),
+            ({"payload": bytearray(b"x")}, "the payload must be bytes, got bytearray", ""),
+            ({"headers": []}, "the headers must be tuple, got list", ""),
+            ({"headers": (("n", "v"),)}, "a header must be EventStreamHeader, got tuple", ""),
+            (
+                {"headers": (EventStreamHeader(name="n", value="v"),) * 2},
+                "the name of a header must stand once in its message, got 'n' twice",
+                "ES-HEADER-4",
+            ),
         ],
     )
-    def test_messages_that_are_none(self, fields: dict[str, Any], reason: str) -> None:
-        """What may change later, and names that stand twice."""
-        with pytest.raises(Malformed, match=reason):
+    def test_messages_that_are_none(self, fields: dict[str, Any], reason: str, rule: str) -> None:
+        """What may change later, and names that stand twice, which is against a rule."""
+        with pytest.raises(Malformed, match=f"^{reason}$") as caught:
             EventStreamMessage(**fields)
+        assert caught.value.rule == rule
 
 
 class TestEncode:
@@ -606,12 +610,12 @@ class TestCost:
         assert decoder.ended
         return sum(summed)
 
-    def test_many_messages_in_one_delivery(self, summed: list[int]) -> None:
-        """Headers are summed once a run; of each message then only its payload is."""
+    @pytest.mark.parametrize(("payload", "plainly"), [(b"{}", [8, 96, 2]), (b"", [8, 96])])
+    def test_many_messages_in_one_delivery(self, payload: bytes, plainly: list[int], summed: list[int]) -> None:
+        """Headers are summed once a run; of each message then only its payload is, whether it has one or not."""
         for count in (1000, 2000):
-            self.work([COMPLETE * count], summed)
-            assert summed[:3] == [8, 96, 2]  # the first is read plainly
-            assert summed[3:] == [8, 96, *[2] * (count - 1)]
+            self.work([framed(COMPLETE[12:96], payload) * count], summed)
+            assert summed == [*plainly, 8, 96, *[len(payload)] * (count - 1)]  # the first is read plainly
 
     def test_messages_of_many_lengths(self, summed: list[int]) -> None:
         """Each byte is summed once, and the lengths in front once more."""
@@ -642,6 +646,19 @@ class TestCost:
             read_on(decoder, [framed(header(b"%d" % number, 0, b"")), large])
             assert 1 <= len(decoder._known) <= 8
             assert all(len(block) <= 512 for block in decoder._known)
+
+    def test_headers_that_come_again_are_held_once(self) -> None:
+        """What Lambda answers has two kinds of messages: who keeps all of them keeps two sets of headers."""
+        wire = (COMPLETE + framed(header(b"n", 7, b"\x00\x01v"), b"{}")) * 9
+        for pieces in deliveries(wire):
+            decoder = EventStreamDecoder(Role.CLIENT)
+            messages: list[EventStreamMessage] = []
+            for piece in pieces:
+                decoder.feed(piece)
+                while (message := decoder.next_message()) is not NEED_DATA:
+                    messages.append(message)
+            assert len(messages) == 18
+            assert len({id(message.headers) for message in messages}) == 2
 
     def test_no_message_is_made_before_it_is_asked_for(self, summed: list[int]) -> None:
         """A large delivery is not held twice."""
