@@ -175,6 +175,13 @@ class TestRequests:
         """RFC 9110, 10.1.1: not in HTTP/1.0, and not where no body comes."""
         assert request_of(head).expects_continue is expects
 
+    def test_the_longest_body_that_can_be_announced(self) -> None:
+        """Is read like any other (LI-HEAD-2)."""
+        reader = MessageReader(Role.SERVER)
+        reader.receive_data(POST + b"Content-Length: 9223372036854775807\r\n\r\n")
+        assert isinstance(reader.next_event(), RequestHead)
+        assert reader.left == 2**63 - 1
+
     def test_pipelined(self) -> None:
         """The next request waits; it is not read before its turn."""
         reader = MessageReader(Role.SERVER)
@@ -223,13 +230,17 @@ class TestResponses:
             (OK + b"\r\n{}", "GET", [b"{}"], False),
             (OK + b"\r\n", "GET", [], False),
             (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n{}", "GET", [b"{}"], False),
+            (b"HTTP/1.0 200 OK\r\n" + CHUNKED + b"\r\n0\r\n\r\n", "GET", [b"0\r\n\r\n"], False),
             (b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n", "POST", [], True),
             (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "GET", [], True),
             (b"HTTP/1.1 202\r\nContent-Length: 0\r\n\r\n", "POST", [], True),
         ],
     )
     def test_framing(self, wire: bytes, method: str, content: list[bytes], kept: bool) -> None:
-        """RFC 9112, 6.3: no body to HEAD, 204 and 304; up to the end of the connection where nothing is said."""
+        """RFC 9112, 6.3: no body to HEAD, 204 and 304; up to the end of the connection where nothing is said.
+
+        HTTP/1.0 says nothing by a Transfer-Encoding, in a response as in a request (RFC 9112, 6.1).
+        """
         head, *rest = events_of(wire, Role.CLIENT, method=method)
         assert isinstance(head, ResponseHead)
         assert (head.keep_alive, rest) == (kept, [*content, END, CLOSED])
@@ -242,6 +253,7 @@ class TestResponses:
             assert isinstance(reader.next_event(), ResponseHead)
             assert (reader.unread, reader.left) == (len(body) - 3, 5 if body == b"hello" else 0)
         reader = MessageReader(Role.CLIENT, keep_boundaries=True)
+        assert (reader.unread, reader.left) == (0, 0)
         reader.receive_data(OK + CHUNKED + b"\r\n5\r\nhe")
         assert isinstance(reader.next_event(), ResponseHead)
         assert reader.next_event() is NEED_DATA
@@ -562,6 +574,16 @@ class TestCollected:
         ):
             assert collect(wire, [5000], there, limit=100_000)[0][1] == MessageEnd(body=body)
 
+    @pytest.mark.parametrize("fields", [b"Content-Length: 2\r\n", CHUNKED, b""])
+    def test_the_end_came_before_it_was_read(self, fields: bytes) -> None:
+        """It is whole all the same."""
+        reader = MessageReader(Role.CLIENT)
+        reader.receive_data(OK + fields + b"\r\n" + (b"2\r\n{}\r\n0\r\n\r\n" if fields == CHUNKED else b"{}"))
+        reader.receive_data(b"")
+        assert isinstance(reader.next_event(), ResponseHead)
+        reader.collect(UNLIMITED, "an answer")
+        assert reader.next_event() == MessageEnd(body=b"{}")
+
     def test_one_message_after_the_other(self) -> None:
         """Collecting is for one message; its body is not changed by the next, nor is it collected unasked."""
         reader = MessageReader(Role.CLIENT)
@@ -713,6 +735,15 @@ class TestPlainAnswers:
         assert take_plain(reader, 3) == (200, (("a", "b"), ("content-length", "3")), b"abc")
         assert (reader.in_message, reader.in_body) == (True, False)
 
+    def test_one_after_the_other(self) -> None:
+        """Of answers that came together each is whole."""
+        reader = MessageReader(Role.CLIENT)
+        bodies = [b"abc", b"", b"de"]
+        reader.receive_data(b"".join(OK + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies))
+        for body in bodies:
+            assert take_plain(reader, 3) == (200, (("content-length", str(len(body))),), body)
+        assert take_plain(reader, 3) is None
+
     def test_not_in_the_middle_of_another(self) -> None:
         """A body may look like an answer, and is none."""
         inner = OK + b"Content-Length: 0\r\n\r\n"
@@ -798,6 +829,20 @@ class TestFaults:
         elif place and wire[place] not in b"\x00\x01\x7f":
             assert wire[place - 1 : place] == b"\n"
         assert len(reason) < 200
+
+    def test_a_first_byte_that_begins_nothing(self) -> None:
+        """Is refused at once: a blank or a control character is in no first line (RFC 9112, 2.2; RT-CONN-16)."""
+        for role in Role:
+            for first in range(0x21):
+                reader = MessageReader(role)
+                reader.receive_data(bytes([first]))
+                with pytest.raises(MalformedMessage) as caught:
+                    reader.next_event()
+                assert caught.value.reason == f"expected the first line of a message, got {bytes([first])!r}"
+                assert caught.value.at == 0
+            reader = MessageReader(role)
+            reader.receive_data(b"!")  # may begin a method
+            assert reader.next_event() is NEED_DATA
 
     def test_a_long_line_is_not_quoted_whole(self) -> None:
         """The fault is for logs and for a refusal's text."""
@@ -1215,22 +1260,28 @@ class TestPlaces:
     """A fault of a head is placed at the line that is wrong (RT-CONN-16), wherever in the connection the head is."""
 
     @pytest.mark.parametrize(
-        "line",
+        ("line", "reason"),
         [
-            b"Host: b c",
-            b"Expect: 200",
-            b"Transfer-Encoding: gzip",
-            b"Content-Length: 9223372036854775808",
-            b"Content-Length: -3",
-            b"Bad Header: 1",
-            b"Trailer: Content-Length\r\nTransfer-Encoding: chunked",
+            (b"Host: b c", "expected a host and a port in Host, got 'b c'"),
+            (b"Expect: 200", "expected Expect: 100-continue or none, got '200'"),
+            (b"Transfer-Encoding: gzip", "expected Transfer-Encoding: chunked, once, got b'gzip'"),
+            (
+                b"Content-Length: 9223372036854775808",
+                "expected a Content-Length of at most 9223372036854775807, got 9223372036854775808",
+            ),
+            (b"Content-Length: -3", "expected one number as Content-Length, got b'-3'"),
+            (b"Bad Header: 1", "expected a name, a colon and a value, got b'Bad Header: 1'"),
+            (
+                b"Trailer: Content-Length\r\nTransfer-Encoding: chunked",
+                "expected no trailer that speaks of framing, got 'Content-Length'",
+            ),
         ],
     )
-    def test_lines(self, line: bytes) -> None:
-        """Of the third request; the rules are those of ``test_rules``."""
+    def test_lines(self, line: bytes, reason: str) -> None:
+        """Of the third request, with what was expected and what came; the rules are those of ``test_rules``."""
         others = b"a: b\r\n" if line.startswith(b"Host") else b"Host: a\r\n"
         before = GET * 2 + b"GET / HTTP/1.1\r\n" + others
-        assert fault_of(before + line + b"\r\nc: d\r\n\r\n")[1] == len(before)
+        assert fault_of(before + line + b"\r\nc: d\r\n\r\n")[:2] == (reason, len(before))
 
     def test_a_control_character(self) -> None:
         """That one itself."""
