@@ -58,7 +58,7 @@ class Places:
     def __init__(self) -> None:
         self._begins: list[int] = []
         self._offsets: list[int] = []
-        self.size = 0
+        self.size: int = 0
 
     def add(self, size: int, offset: int) -> None:
         """Take note of the next bytes."""

@@ -60,7 +60,7 @@ class Request(Meaning):
 
     def __init__(self, begin: int, head: RequestHead, talk: Talk) -> None:
         super().__init__(begin)
-        self.refused = False
+        self.refused: bool = False
         """Whether our service refuses it, too."""
         self._head: RequestHead | None = head
         self._talk = talk

@@ -112,7 +112,7 @@ class RuntimeSession(Session[RuntimeConnection]):
 
     def abandon(self) -> None:
         """Give the connection up, whatever is open on it; a poll before a report has ended is refused (RT-RESP-12)."""
-        self.lingers = self.lingers or self.connection.reporting
+        self.lingers: bool = self.lingers or self.connection.reporting
         super().abandon()
 
     def require_polls(self) -> None:
